@@ -1,0 +1,75 @@
+"""RAG faithfulness testing for pytest: does the model read its context, or answer from memory?
+
+Importing this package imports nothing else: every public name is loaded when it is first used,
+because pytest loads the plugin in every run of every project.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_ragshortcut.assertions import (
+        assert_context_reliance as assert_context_reliance,
+    )
+    from pytest_ragshortcut.assertions import (
+        assert_parametric_reliance as assert_parametric_reliance,
+    )
+    from pytest_ragshortcut.core.cases import RagCase as RagCase
+    from pytest_ragshortcut.core.corruptions import GaussianNoise as GaussianNoise
+    from pytest_ragshortcut.core.prompts import Template as Template
+    from pytest_ragshortcut.core.reliance import Limits as Limits
+    from pytest_ragshortcut.core.reliance import Reliance as Reliance
+    from pytest_ragshortcut.core.reliance import Verdict as Verdict
+    from pytest_ragshortcut.errors import RagShortcutError as RagShortcutError
+    from pytest_ragshortcut.models.rag_model import RagModel as RagModel
+    from pytest_ragshortcut.probes.arms import compare_arms as compare_arms
+    from pytest_ragshortcut.probes.contributions import (
+        attention_contributions as attention_contributions,
+    )
+    from pytest_ragshortcut.probes.knockout import attention_knockout as attention_knockout
+    from pytest_ragshortcut.probes.reliance import context_reliance as context_reliance
+    from pytest_ragshortcut.probes.reliance import parametric_reliance as parametric_reliance
+    from pytest_ragshortcut.probes.swap import counterfactual_swap as counterfactual_swap
+    from pytest_ragshortcut.probes.trace import causal_trace as causal_trace
+    from pytest_ragshortcut.strategies.contexts import conflicts as conflicts
+    from pytest_ragshortcut.strategies.contexts import contexts as contexts
+    from pytest_ragshortcut.strategies.contexts import rag_cases as rag_cases
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "GaussianNoise": "core.corruptions",
+    "Limits": "core.reliance",
+    "RagCase": "core.cases",
+    "RagModel": "models.rag_model",
+    "RagShortcutError": "errors",
+    "Reliance": "core.reliance",
+    "Template": "core.prompts",
+    "Verdict": "core.reliance",
+    "assert_context_reliance": "assertions",
+    "assert_parametric_reliance": "assertions",
+    "attention_contributions": "probes.contributions",
+    "attention_knockout": "probes.knockout",
+    "causal_trace": "probes.trace",
+    "compare_arms": "probes.arms",
+    "conflicts": "strategies.contexts",
+    "context_reliance": "probes.reliance",
+    "contexts": "strategies.contexts",
+    "counterfactual_swap": "probes.swap",
+    "parametric_reliance": "probes.reliance",
+    "rag_cases": "strategies.contexts",
+}
+
+__all__ = [*sorted(_HOMES)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*sorted(_HOMES), "__version__"]

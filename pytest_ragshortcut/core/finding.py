@@ -1,0 +1,227 @@
+"""Finding what the caller left out: subject, context answer, substitutes. Text alone, no model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from pytest_ragshortcut.core.spans import occurrences
+from pytest_ragshortcut.errors import AmbiguousSpanError, AnswerNotFoundError
+
+_WORD = re.compile(r"\w+(?:[.'’-]\w+)*")
+_QUOTED = re.compile(r"[\"“«‘]([^\"”»’]+)[\"”»’]")
+_SENTENCE_END = re.compile(r"(?<=[.!?。])\s+")
+_CONNECTORS = frozenset("of the de la le du del della di da van von der den al el bin".split())
+_FUNCTION_WORDS = frozenset(
+    "a an the and or but if then than so as at by for from in into of on to with about after "
+    "before during is are was were be been being do does did has have had can could will would "
+    "shall should may might must who whom whose what which where when why how that this these "
+    "those it its he she they them his her their there name tell give state say me us i you your "
+    "my our not no yes please one all any each city country capital person people".split()
+)
+
+
+def find_subject(question: str, context: str) -> tuple[str, str]:
+    """Find the entity that a question asks about.
+
+    Quoted titles come first, then names, then the longest phrase shared with the context. Of
+    several, those that the context mentions.
+
+    Returns:
+        The subject as the question spells it, and how it was found.
+
+    Raises:
+        AmbiguousSpanError: if several candidates remain.
+        AnswerNotFoundError: if there is none.
+
+    Example:
+        >>> find_subject("Where was Eavan Boland born?", "Eavan Boland, the poet, ...")
+        ('Eavan Boland', 'the only name in the question')
+    """
+    found = _distinct(_QUOTED.findall(question)) or _names(question)
+    if len(found) == 1:
+        return found[0], "the only name in the question"
+    mentioned = [name for name in found if occurrences(context, name)]
+    if len(mentioned) == 1:
+        return mentioned[0], "the only name in the question that the context mentions"
+    if found:
+        raise AmbiguousSpanError(
+            role="subject", candidates=mentioned or found, within=question, keyword="subject"
+        )
+    return _shared_phrase(question, context), "the longest phrase shared with the context"
+
+
+def find_context_answer(
+    *, context: str, subject: str, question: str, said: str, memory: str
+) -> tuple[str, str]:
+    """Find what the context states in answer to the question.
+
+    The model's own answer where the context contains it; else the only name, or number, beside
+    the subject, of the kind that the memory answer is.
+
+    Returns:
+        The answer as the context spells it, and how it was found.
+
+    Raises:
+        AmbiguousSpanError: if several candidates remain.
+        AnswerNotFoundError: if there is none.
+
+    Example:
+        >>> find_context_answer(context="Ada Quill was born in Rome.", subject="Ada Quill",
+        ...     question="Where was Ada Quill born?", said="Oslo", memory="Oslo")
+        ('Rome', 'the only name beside the subject')
+    """
+    if spelled := _longest_stated_prefix(said, context, question):
+        return spelled, "the open-book answer, which the context contains"
+    kind, candidates = _beside(context, subject, question, memory)
+    if len(candidates) == 1:
+        return candidates[0], f"the only {kind} beside the subject"
+    if candidates:
+        raise AmbiguousSpanError(
+            role="context answer", candidates=candidates, within=context, keyword="context_answer"
+        )
+    reason = f"the model says {said!r}, and no {kind} stands beside {subject!r}"
+    raise AnswerNotFoundError(
+        role="context answer", reason=reason, within=context, keyword="context_answer"
+    )
+
+
+def usable_substitutes(
+    candidates: Iterable[str], *, taken: Sequence[str], text: str, count: int
+) -> tuple[str, ...]:
+    """Keep candidates that are words, new to the prompt, and none of the answers taken.
+
+    Example:
+        >>> usable_substitutes(["Rome", "rome", "Oslo", "?"], taken=["Oslo"], text="", count=2)
+        ('Rome',)
+    """
+    kept: list[str] = []
+    folded = {other.casefold() for other in taken}
+    for candidate in candidates:
+        is_name = bool(_WORD.search(candidate)) and "\n" not in candidate and "\ufffd" not in candidate
+        if is_name and candidate.casefold() not in folded and not occurrences(text, candidate):
+            kept.append(candidate)
+            folded.add(candidate.casefold())
+    return tuple(kept[:count])
+
+
+def invented_substitutes(answer: str) -> tuple[str, ...]:
+    """Invent answers of the same kind: other last digits for a number, made-up names for a name.
+
+    Example:
+        >>> invented_substitutes("1944")
+        ('1911', '1988', '1977')
+    """
+    digits = [index for index, character in enumerate(answer) if character.isdigit()][-2:]
+    if not digits:
+        return ("Veltano", "Morvane", "Quistel")
+    return tuple(
+        "".join(
+            str((int(c) + shift) % 9 + 1) if i in digits else c for i, c in enumerate(answer)
+        )
+        for shift in (5, 3, 2)
+    )
+
+
+def sentences(text: str) -> tuple[str, ...]:
+    """Split a text at the ends of its sentences and lines.
+
+    Example:
+        >>> sentences("One. Two!\\nThree")
+        ('One.', 'Two!', 'Three')
+    """
+    parts = (part.strip() for line in text.splitlines() for part in _SENTENCE_END.split(line))
+    return tuple(part for part in parts if part)
+
+
+def _names(text: str) -> list[str]:
+    """List runs of capitalised words, without the function word that opens a sentence."""
+    words = list(_WORD.finditer(text))
+    names: list[str] = []
+    start = 0
+    while start < len(words):
+        if not _is_name(words[start].group()):
+            start += 1
+            continue
+        stop = _name_end(text, words, start)
+        name = text[words[start].start() : words[stop - 1].end()]
+        names.append(re.sub(r"['’]s$", "", name))
+        start = stop
+    return _distinct(names)
+
+
+def _name_end(text: str, words: Sequence[re.Match[str]], start: int) -> int:
+    stop = start + 1
+    while stop < len(words) and _adjacent(text, words[stop - 1], words[stop]):
+        word = words[stop].group()
+        if word[0].isupper():
+            stop += 1
+            continue
+        ahead = stop
+        while ahead < len(words) and words[ahead].group() in _CONNECTORS:
+            ahead += 1
+        if ahead == stop or ahead == len(words) or not words[ahead].group()[0].isupper():
+            break
+        stop = ahead + 1
+    return stop
+
+
+def _adjacent(text: str, left: re.Match[str], right: re.Match[str]) -> bool:
+    return not left.group().endswith(("'s", "’s")) and not text[left.end() : right.start()].strip()
+
+
+def _is_name(word: str) -> bool:
+    return word[0].isupper() and word.casefold() not in _FUNCTION_WORDS
+
+
+def _numbers(text: str) -> list[str]:
+    return _distinct(w.group() for w in _WORD.finditer(text) if any(c.isdigit() for c in w.group()))
+
+
+def _longest_stated_prefix(said: str, context: str, question: str) -> str | None:
+    words = list(_WORD.finditer(said))
+    for stop in range(len(words), 0, -1):
+        prefix = said[words[0].start() : words[stop - 1].end()]
+        found = occurrences(context, prefix)
+        is_content = prefix.casefold() not in _FUNCTION_WORDS
+        if found and is_content and not occurrences(question, prefix):
+            return context[slice(*found[0])]
+    return None
+
+
+def _beside(context: str, subject: str, question: str, memory: str) -> tuple[str, list[str]]:
+    beside = [s for s in sentences(context) if occurrences(s, subject)] or sentences(context)
+    if any(c.isdigit() for c in memory):
+        return "number", [n for s in beside for n in _numbers(s) if not occurrences(question, n)]
+    names = [n for s in beside for n in _names(s)]
+    return "name", _distinct(
+        n for n in names if not occurrences(question, n) and not occurrences(n, subject)
+    )
+
+
+def _shared_phrase(question: str, context: str) -> str:
+    words = list(_WORD.finditer(question))
+    phrases = (
+        question[words[i].start() : words[j].end()]
+        for i in range(len(words))
+        for j in range(i, len(words))
+        if not {words[i].group().casefold(), words[j].group().casefold()} & _FUNCTION_WORDS
+    )
+    shared = _distinct(p for p in phrases if occurrences(context, p))
+    longest = [p for p in shared if len(p) == max(map(len, shared))]
+    if len(longest) > 1:
+        raise AmbiguousSpanError(
+            role="subject", candidates=longest, within=question, keyword="subject"
+        )
+    if not longest:
+        raise AnswerNotFoundError(
+            role="subject",
+            reason="the question has no name and shares no phrase with the context",
+            within=question,
+            keyword="subject",
+        )
+    return longest[0]
+
+
+def _distinct(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(text for text in texts if text.strip()))

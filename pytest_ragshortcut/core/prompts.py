@@ -1,0 +1,183 @@
+"""From a case to a prompt: text with character spans, then tokens with token spans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pytest_ragshortcut.core.cases import RagCase
+from pytest_ragshortcut.core.spans import CharSpan, TokenSpan, occurrences, positions, runs
+from pytest_ragshortcut.errors import PlanError, SpanNotFoundError, TemplateError
+
+Book = Literal["open", "closed"]
+
+
+@dataclass(frozen=True)
+class Template:
+    """How passages and question become one prompt. The default is plain and instructs nothing.
+
+    Raises:
+        TemplateError: if a placeholder is missing or doubled, or the text ends in white space.
+    """
+
+    open_book: str = "Context: {context}\nQuestion: {question}\nAnswer:"
+    """The prompt with passages."""
+    closed_book: str = "Question: {question}\nAnswer:"
+    """The prompt without."""
+    separator: str = "\n"
+    """What stands between two passages."""
+    answer_prefix: str = " "
+    """What stands between the prompt and an answer that the caller names."""
+    chat: bool = False
+    """Whether the text is the user's turn of the tokenizer's own chat template."""
+
+    def __post_init__(self) -> None:
+        wanted = {"open_book": ("{context}", "{question}"), "closed_book": ("{question}",)}
+        for name, placeholders in wanted.items():
+            text = getattr(self, name)
+            for placeholder in placeholders:
+                if (count := text.count(placeholder)) != 1:
+                    reason = f"{name} has {placeholder} {count} times"
+                    raise TemplateError(template=text, reason=reason)
+            if not self.chat and text != text.rstrip():
+                raise TemplateError(template=text, reason=f"{name} ends in white space")
+
+
+PLAIN = Template()
+CHAT = Template(
+    open_book="{context}\n\n{question}", closed_book="{question}", answer_prefix="", chat=True
+)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A rendered prompt and the character spans of its parts."""
+
+    text: str
+    """The whole prompt."""
+    spans: Mapping[str, tuple[CharSpan, ...]]
+    """role -> (start, stop) in characters: context, passage_0, ..., question."""
+
+    def placed_in(self, rendered: str) -> Prompt:
+        """Shift all spans to where this prompt's text stands inside a larger rendering.
+
+        Raises:
+            TemplateError: if it does not stand there exactly once.
+        """
+        if (count := rendered.count(self.text)) != 1:
+            reason = f"the chat template renders the user's turn {count} times"
+            raise TemplateError(template=rendered, reason=reason)
+        shift = rendered.index(self.text)
+        moved = {
+            role: tuple((start + shift, stop + shift) for start, stop in spans)
+            for role, spans in self.spans.items()
+        }
+        return Prompt(rendered, moved)
+
+    def with_phrase(self, role: str, phrase: str, *, region: str, last: bool = False) -> Prompt:
+        """Add a role: the occurrences of a phrase inside a region, or its last one alone.
+
+        Raises:
+            SpanNotFoundError: if the phrase does not occur in the region.
+        """
+        found = tuple(
+            (region_start + start, region_start + stop)
+            for region_start, region_stop in self.spans[region]
+            for start, stop in occurrences(self.text[region_start:region_stop], phrase)
+        )
+        if not found:
+            within = " ".join(self.text[start:stop] for start, stop in self.spans[region])
+            raise SpanNotFoundError(role=role, text=phrase, region=region, within=within)
+        return replace(self, spans={**self.spans, role: found[-1:] if last else found})
+
+
+def render(case: RagCase, template: Template, book: Book = "open") -> Prompt:
+    """Render a case and keep the character span of every part.
+
+    Example:
+        >>> prompt = render(RagCase("Where?", ["Here.", "There."]), PLAIN)
+        >>> prompt.text
+        'Context: Here.\\nThere.\\nQuestion: Where?\\nAnswer:'
+        >>> prompt.spans["passage_1"]
+        ((15, 21),)
+    """
+    source = template.open_book if book == "open" else template.closed_book
+    parts = {"{question}": case.question, "{context}": template.separator.join(case.passages)}
+    text, spans = "", dict[str, tuple[CharSpan, ...]]()
+    while source:
+        found = min((p for p in parts if p in source), key=source.index, default=None)
+        if found is None:
+            text, source = text + source, ""
+            continue
+        before, _, source = source.partition(found)
+        start = len(text) + len(before)
+        text += before + parts[found]
+        spans[found[1:-1]] = ((start, len(text)),)
+    if "context" in spans:
+        spans |= _passage_spans(case, template, spans["context"][0][0])
+    return Prompt(text, spans)
+
+
+def _passage_spans(
+    case: RagCase, template: Template, start: int
+) -> dict[str, tuple[CharSpan, ...]]:
+    spans = {}
+    for index, passage in enumerate(case.passages):
+        spans[f"passage_{index}"] = ((start, start + len(passage)),)
+        start += len(passage) + len(template.separator)
+    return spans
+
+
+@dataclass(frozen=True)
+class TokenizedPrompt:
+    """A prompt as the model reads it, with the answer's tokens but the last teacher-forced."""
+
+    text: str
+    """The prompt's text, without the answer."""
+    input_ids: tuple[int, ...]
+    """(n_tokens,) token ids: the prompt, then the answer without its last token."""
+    tokens: tuple[str, ...]
+    """(n_tokens,) each token's text as the model's vocabulary writes it."""
+    spans: Mapping[str, tuple[TokenSpan, ...]]
+    """role -> runs of positions (start, stop)."""
+    n_prompt: int
+    """How many of the tokens belong to the prompt."""
+    answer_ids: tuple[int, ...] = ()
+    """(n_answer,) the answer's token ids, which the readers predict."""
+
+    @property
+    def readers(self) -> tuple[int, ...]:
+        """(n_answer,) the positions that predict the answer's tokens."""
+        return tuple(range(self.n_prompt - 1, self.n_prompt - 1 + len(self.answer_ids)))
+
+    def positions(self, *roles: str) -> tuple[int, ...]:
+        """List the positions of one or more roles, in order and once each.
+
+        Raises:
+            PlanError: if the prompt has no such role.
+        """
+        unknown = [role for role in roles if role not in self.spans]
+        if unknown:
+            raise PlanError(
+                f"the prompt has no span {unknown[0]!r}",
+                where=f"roles {', '.join(self.spans)}",
+                expected="A source or position names a role of this prompt",
+                action="Name one of these roles",
+            )
+        return tuple(sorted({p for role in roles for p in positions(self.spans[role])}))
+
+    def reading(self, answer_ids: tuple[int, ...], tokens: tuple[str, ...]) -> TokenizedPrompt:
+        """Return this prompt set to read one answer, given as token ids and their texts."""
+        n_read = len(answer_ids)
+        readers = range(self.n_prompt - 1, self.n_prompt - 1 + n_read)
+        spans = {role: s for role, s in self.spans.items() if role not in ("readers", "answer")}
+        forced = range(self.n_prompt, self.n_prompt + n_read - 1)
+        spans |= {"readers": runs(readers)} | ({"answer": runs(forced)} if forced else {})
+        return replace(
+            self,
+            input_ids=self.input_ids[: self.n_prompt] + answer_ids[:-1],
+            tokens=self.tokens[: self.n_prompt] + tokens[:-1],
+            spans=spans,
+            answer_ids=answer_ids,
+        )

@@ -1,0 +1,1 @@
+"""Torch and transformers live here and nowhere else: the adapter, and the executors of plans."""

@@ -1,0 +1,74 @@
+"""Loading a checkpoint: safetensors only, no remote code unless asked for, clear refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from pytest_ragshortcut.errors import CheckpointNotFoundError, OptionError
+from pytest_ragshortcut.models import embedded
+
+EMBEDDED_PREFIX = "embedded:"
+_DTYPES = ("auto", "float64", "float32", "float16", "bfloat16")
+
+
+def load(
+    name: str, *, device: str, dtype: str, revision: str | None, trust_remote_code: bool
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a model and its tokenizer and place the model on its device.
+
+    Raises:
+        CheckpointNotFoundError: if there is no such checkpoint, or it cannot be read.
+        OptionError: if the dtype or the device means nothing.
+    """
+    path = _resolve(name)
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "revision": revision}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            path, dtype=_dtype(dtype), use_safetensors=True, **options
+        )
+        tokenizer = AutoTokenizer.from_pretrained(path, **options)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointNotFoundError(name=name, reason=reason) from error
+    return model.to(_device(device)).eval(), tokenizer
+
+
+def _resolve(name: str) -> str:
+    if name.startswith(EMBEDDED_PREFIX):
+        short = name.removeprefix(EMBEDDED_PREFIX)
+        if short not in embedded.NAMES:
+            known = ", ".join(EMBEDDED_PREFIX + known for known in embedded.NAMES)
+            reason = f"the embedded models are {known}"
+            raise CheckpointNotFoundError(name=name, reason=reason)
+        return str(embedded.path(short))
+    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
+    if looks_local and not Path(name).expanduser().is_dir():
+        raise CheckpointNotFoundError(name=name, reason="there is no such directory")
+    return str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
+
+
+def _device(device: str) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        expected = "'auto', 'cpu', 'cuda', 'cuda:1' or another device that torch has here"
+        raise OptionError(option="device", value=device, expected=expected) from error
+    return found
+
+
+def _dtype(dtype: str) -> str | torch.dtype:
+    if dtype not in _DTYPES:
+        raise OptionError(option="dtype", value=dtype, expected=f"one of {', '.join(_DTYPES)}")
+    return dtype if dtype == "auto" else getattr(torch, dtype)

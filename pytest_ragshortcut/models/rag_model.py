@@ -1,0 +1,213 @@
+"""RagModel: the user's own Hugging Face model and tokenizer, wrapped and never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from pytest_ragshortcut.core.cases import RagCase
+from pytest_ragshortcut.core.plans import Array, ProbePlan, RowReading
+from pytest_ragshortcut.core.ports import Generated
+from pytest_ragshortcut.core.prompts import (
+    CHAT,
+    PLAIN,
+    Book,
+    Prompt,
+    Template,
+    TokenizedPrompt,
+    render,
+)
+from pytest_ragshortcut.errors import PromptTooLongError, TemplateError
+from pytest_ragshortcut.models.architectures import map_architecture
+from pytest_ragshortcut.models.generation import (
+    MAX_ANSWER_TOKENS,
+    continue_greedily,
+    likeliest_first_tokens,
+)
+from pytest_ragshortcut.models.hooks import quiet
+from pytest_ragshortcut.models.loading import load
+from pytest_ragshortcut.models.reference import ReferenceExecutor
+from pytest_ragshortcut.models.tokenization import PromptTokenizer
+
+_WINDOW_NAMES = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
+
+
+class RagModel:
+    """A causal language model that the probes can ask, read and intervene on.
+
+    Args:
+        model: a Hugging Face causal language model. It stays where and as it is.
+        tokenizer: its fast tokenizer.
+        template: a Template, 'plain', or 'chat' for the tokenizer's own chat template.
+        name: what to call the model in reports.
+
+    Raises:
+        UnsupportedArchitectureError: if the model has no layers to probe.
+        TokenizerError: if the tokenizer is slow, or has no chat template and one was asked for.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        template: Template | str | None = None,
+        *,
+        name: str | None = None,
+    ) -> None:
+        self.model, self.tokenizer = model, tokenizer
+        self.template = as_template(template)
+        self.architecture = map_architecture(model)
+        config: Any = model.config
+        self.name = name or str(getattr(config, "name_or_path", "") or type(model).__name__)
+        self._prompts = PromptTokenizer(tokenizer, self.template)
+        self._executor = ReferenceExecutor(model, self.architecture)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str,
+        device: str = "auto",
+        dtype: str = "auto",
+        *,
+        revision: str | None = None,
+        trust_remote_code: bool = False,
+        template: Template | str | None = None,
+    ) -> Self:
+        """Load a checkpoint: a directory, a hub name, or embedded:reader, embedded:memoriser.
+
+        Args:
+            name_or_path: what to load.
+            device: 'auto' is CUDA where there is one, else the CPU.
+            dtype: 'auto' is the checkpoint's own.
+            revision: of a hub repository.
+            trust_remote_code: whether code from the checkpoint may run.
+            template: as in RagModel.
+
+        Raises:
+            CheckpointNotFoundError: if nothing can be loaded from there.
+        """
+        model, tokenizer = load(
+            str(name_or_path),
+            device=device,
+            dtype=dtype,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+        )
+        return cls(model, tokenizer, template, name=str(name_or_path))
+
+    def with_template(self, template: Template | str) -> RagModel:
+        """Return the same model, asked through another prompt template."""
+        return RagModel(self.model, self.tokenizer, template, name=self.name)
+
+    @property
+    def n_layers(self) -> int:
+        """How many decoder layers the model has."""
+        return len(self.architecture.layers)
+
+    @property
+    def d_model(self) -> int:
+        """The width of the residual stream."""
+        return int(self.model.config.get_text_config().hidden_size)
+
+    @property
+    def max_tokens(self) -> int | None:
+        """How many tokens fit the model's window; None where the configuration does not say."""
+        config = self.model.config.get_text_config()
+        found = (getattr(config, name, None) for name in _WINDOW_NAMES)
+        return next((int(value) for value in found if isinstance(value, int)), None)
+
+    def render(self, case: RagCase, book: Book = "open") -> Prompt:
+        """Render a case with this model's template."""
+        prompt = render(case, self.template, book)
+        return self._prompts.chat(prompt) if self.template.chat else prompt
+
+    def tokenize(self, prompt: Prompt) -> TokenizedPrompt:
+        """Tokenize a prompt as one text.
+
+        Raises:
+            PromptTooLongError: if it does not fit the window together with an answer.
+        """
+        tokenized = self._prompts.tokenize(prompt)
+        self._require_room(tokenized, MAX_ANSWER_TOKENS)
+        return tokenized
+
+    def reading(self, prompt: TokenizedPrompt, answer: str | tuple[int, ...]) -> TokenizedPrompt:
+        """Set a prompt to read an answer."""
+        reading = self._prompts.reading(prompt, answer)
+        self._require_room(reading, 0)
+        return reading
+
+    def generate(self, prompts: Sequence[TokenizedPrompt]) -> tuple[Generated, ...]:
+        """Continue each prompt greedily to the end of its answer."""
+        return tuple(self._generate(prompt, ()) for prompt in prompts)
+
+    def alternatives(self, prompt: TokenizedPrompt, count: int) -> tuple[Generated, ...]:
+        """Continue a prompt greedily from each of its likeliest first tokens."""
+        ids = prompt.input_ids[: prompt.n_prompt]
+        firsts = likeliest_first_tokens(self.model, ids, count)
+        return tuple(self._generate(prompt, (token,)) for token in firsts)
+
+    def embeddings(self, token_ids: Sequence[int]) -> Array:
+        """Return (n, d_model), the output of the token embedding."""
+        with quiet(self.model):
+            ids = torch.tensor([list(token_ids)], device=self.model.device)
+            embedded = self.architecture.embedding(ids)[0]
+        return np.asarray(embedded.double().cpu().numpy(), dtype=np.float64)
+
+    def mask_token(self) -> int:
+        """Return the mask, unknown, padding, end or first token, whichever exists first."""
+        names = ("mask_token_id", "unk_token_id", "pad_token_id", "eos_token_id")
+        found = (getattr(self.tokenizer, name, None) for name in names)
+        return next((int(token) for token in found if token is not None), 0)
+
+    def token_ids(self, text: str) -> tuple[int, ...]:
+        """Tokenize a phrase as it stands after a space."""
+        return self._prompts.token_ids(text)
+
+    def run(self, plan: ProbePlan) -> tuple[RowReading, ...]:
+        """Carry a plan out with the reference executor."""
+        return self._executor.run(plan)
+
+    def _generate(self, prompt: TokenizedPrompt, first: tuple[int, ...]) -> Generated:
+        stop_ids = self._stop_ids()
+        if stop_ids.intersection(first):
+            return Generated("", ())
+        ids = (*prompt.input_ids[: prompt.n_prompt], *first)
+        rest = continue_greedily(
+            self.model,
+            ids,
+            decode=lambda tokens: self._prompts.decode((*first, *tokens)),
+            stop_ids=stop_ids,
+        )
+        return Generated(self._prompts.decode((*first, *rest)).strip(), (*first, *rest))
+
+    def _stop_ids(self) -> frozenset[int]:
+        generation: Any = getattr(self.model, "generation_config", None)
+        ends = (getattr(generation, "eos_token_id", None), self.tokenizer.eos_token_id)
+        ids = (i for end in ends for i in (end if isinstance(end, list) else [end]))
+        return frozenset(int(i) for i in ids if i is not None)
+
+    def _require_room(self, prompt: TokenizedPrompt, extra: int) -> None:
+        n_tokens = len(prompt.input_ids) + extra
+        if self.max_tokens is not None and n_tokens > self.max_tokens:
+            raise PromptTooLongError(
+                n_tokens=n_tokens, max_tokens=self.max_tokens, text=prompt.text
+            )
+
+
+def as_template(template: Template | str | None) -> Template:
+    """Take a template, its name, or None for the plain one.
+
+    Raises:
+        TemplateError: if a name is neither 'plain' nor 'chat'.
+    """
+    if isinstance(template, Template):
+        return template
+    named = {None: PLAIN, "plain": PLAIN, "chat": CHAT}
+    if template not in named:
+        raise TemplateError(template=str(template), reason="no template has this name")
+    return named[template]

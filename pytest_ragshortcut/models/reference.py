@@ -1,0 +1,174 @@
+"""The reference executor: one hooked full forward a row, batched. Slow, and obviously right.
+
+Rows without an intervention run alone and unhooked, so that an empty plan is the untouched model
+bit for bit. Rows of one length run together: nothing is ever padded.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from inspect import signature
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from pytest_ragshortcut.core.plans import Component, PlanRow, ProbePlan, RowReading
+from pytest_ragshortcut.core.prompts import TokenizedPrompt
+from pytest_ragshortcut.errors import NonFiniteLogitsError, UnsupportedArchitectureError
+from pytest_ragshortcut.models.architectures import ArchitectureMap
+from pytest_ragshortcut.models.contributions import read_contributions
+from pytest_ragshortcut.models.hooks import (
+    States,
+    attention_implementation,
+    captured,
+    component_module,
+    intervened,
+    quiet,
+)
+
+_MAX_BATCH_TOKENS = 8192
+
+
+class ReferenceExecutor:
+    """Runs any plan on any causal language model, and leaves the model as it was."""
+
+    def __init__(self, model: PreTrainedModel, architecture: ArchitectureMap) -> None:
+        self.model, self.architecture = model, architecture
+
+    def run(self, plan: ProbePlan) -> tuple[RowReading, ...]:
+        """Run a plan's rows.
+
+        Raises:
+            PlanError: if a row does not fit the model.
+            UnsupportedArchitectureError: if a layer lacks what a row intervenes on.
+            NonFiniteLogitsError: if the model returns NaN or infinity.
+        """
+        width = int(self.model.config.get_text_config().hidden_size)
+        plan.require(n_layers=len(self.architecture.layers), d_model=width)
+        rows = [_simplified(row) for row in plan.rows]
+        self._require_modules(rows)
+        readings: dict[int, RowReading] = {}
+        with quiet(self.model), attention_implementation(self.model, weights=False):
+            for group in _batches(rows):
+                read = self._run_batch([rows[index] for index in group])
+                for index, reading in zip(group, read, strict=True):
+                    self._require_finite(reading, index)
+                    readings[index] = reading
+        for index, row in enumerate(rows):
+            if row.contributions:
+                readings[index] = replace(
+                    readings[index],
+                    contributions=read_contributions(self.model, self.architecture, row.prompt),
+                )
+        return tuple(readings[index] for index in range(len(rows)))
+
+    def _run_batch(self, rows: list[PlanRow]) -> list[RowReading]:
+        if not _is_touched(rows[0]):
+            return self._read(rows[:1]) * len(rows)
+        clean = self._clean_states(rows)
+        with intervened(self.architecture, rows, clean):
+            return self._read(rows)
+
+    def _clean_states(self, rows: Sequence[PlanRow]) -> list[States]:
+        components: set[Component] = {r.component for row in rows for r in row.restorations}
+        if not components:
+            return [{} for _ in rows]
+        kept: dict[tuple[int, ...], States] = {}
+        for row in rows:
+            if row.prompt.input_ids not in kept:
+                with captured(self.architecture, sorted(components)) as states:
+                    self._read([replace(row, corruption=None)])
+                kept[row.prompt.input_ids] = states
+        return [kept[row.prompt.input_ids] for row in rows]
+
+    def _read(self, rows: Sequence[PlanRow]) -> list[RowReading]:
+        ids = torch.tensor([_embedded_ids(row) for row in rows], device=self.model.device)
+        answers = torch.tensor([row.prompt.answer_ids for row in rows], device=self.model.device)
+        logits = forward_logits(self.model, ids, rows[0].prompt.readers)
+        logprobs = torch.log_softmax(_precise(logits), dim=-1)
+        chosen = logprobs.gather(-1, answers[..., None])[..., 0].double().cpu().numpy()
+        said = (logits.argmax(dim=-1) == answers).all(dim=-1).tolist()
+        return [RowReading(values, said=is_said) for values, is_said in zip(chosen, said, strict=True)]
+
+    def _require_finite(self, reading: RowReading, index: int) -> None:
+        if not np.isfinite(reading.logprobs).all():
+            raise NonFiniteLogitsError(
+                model=self.architecture.name, dtype=str(self.model.dtype), row=index
+            )
+
+    def _require_modules(self, rows: Iterable[PlanRow]) -> None:
+        for row in rows:
+            if row.knockouts:
+                self.architecture.require_attention("knockouts")
+            if row.contributions:
+                self.architecture.require_attention("contributions")
+            for restoration in row.restorations:
+                self._require_component(restoration.component)
+
+    def _require_component(self, component: Component) -> None:
+        if component == "attention":
+            self.architecture.require_attention("restored attention outputs")
+        for layer in self.architecture.layers:
+            try:
+                component_module(layer, component)
+            except TypeError as error:
+                raise UnsupportedArchitectureError(
+                    model=self.architecture.name, missing=str(error)
+                ) from error
+
+
+def forward_logits(
+    model: PreTrainedModel, ids: torch.Tensor, positions: Sequence[int]
+) -> torch.Tensor:
+    """Run the model and return (n_rows, n_positions, n_vocabulary) logits at these positions."""
+    keep = torch.tensor(positions, device=ids.device)
+    # Without an explicit mask some families guess one from padding ids inside the text.
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
+    if "logits_to_keep" in signature(model.forward).parameters:
+        return model(**inputs, logits_to_keep=keep).logits
+    return model(**inputs).logits[:, keep]
+
+
+def _precise(logits: torch.Tensor) -> torch.Tensor:
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def _embedded_ids(row: PlanRow) -> list[int]:
+    ids = list(row.prompt.input_ids)
+    if row.corruption is not None and row.corruption.token_ids is not None:
+        pairs = zip(row.corruption.positions, row.corruption.token_ids, strict=True)
+        for position, token_id in pairs:
+            ids[position] = token_id
+    return ids
+
+
+def _simplified(row: PlanRow) -> PlanRow:
+    """Drop interventions that touch nothing."""
+    corruption = row.corruption if row.corruption and row.corruption.positions else None
+    return replace(
+        row,
+        corruption=corruption,
+        restorations=tuple(r for r in row.restorations if r.layers and r.positions),
+        knockouts=tuple(k for k in row.knockouts if not k.cuts_nothing),
+    )
+
+
+def _is_touched(row: PlanRow) -> bool:
+    return bool(row.corruption or row.restorations or row.knockouts)
+
+
+def _batches(rows: Sequence[PlanRow]) -> list[list[int]]:
+    """Group rows that can share a forward, by length and readers; untouched ones by prompt."""
+    groups: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        prompt: TokenizedPrompt = row.prompt
+        alone = () if _is_touched(row) else (prompt.input_ids, prompt.answer_ids)
+        groups[len(prompt.input_ids), prompt.readers, alone].append(index)
+    batches = []
+    for key, group in groups.items():
+        size = max(1, _MAX_BATCH_TOKENS // int(str(key[0]))) if not key[2] else len(group)
+        batches += [group[start : start + size] for start in range(0, len(group), size)]
+    return batches

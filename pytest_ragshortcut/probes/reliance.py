@@ -1,0 +1,170 @@
+"""Reliance: the score of one case, and every probe's reading beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from pytest_ragshortcut.core.cases import RagCase, as_case
+from pytest_ragshortcut.core.effects import share
+from pytest_ragshortcut.core.plans import PlanRow, ProbePlan
+from pytest_ragshortcut.core.ports import ProbeModel
+from pytest_ragshortcut.core.reliance import (
+    Evidence,
+    Found,
+    Kind,
+    Limits,
+    Reliance,
+    score,
+    verdict,
+)
+from pytest_ragshortcut.errors import OptionError, UnsupportedArchitectureError
+from pytest_ragshortcut.probes.contributions import contribute
+from pytest_ragshortcut.probes.knockout import knock_out
+from pytest_ragshortcut.probes.resolve import Resolved, resolve
+from pytest_ragshortcut.probes.swap import swap_resolved
+from pytest_ragshortcut.probes.trace import trace_prompt
+
+ProbeName = Literal["knockout", "contributions", "mediation"]
+PROBES: tuple[ProbeName, ...] = ("knockout", "contributions", "mediation")
+_MIN_TOTAL_EFFECT = 0.01
+
+
+def context_reliance(
+    model: ProbeModel,
+    question: RagCase | str,
+    context: str | Sequence[str] | None = None,
+    *,
+    probes: Sequence[ProbeName] = PROBES,
+    limits: Limits | None = None,
+) -> Reliance:
+    """Measure how far the answer follows the context.
+
+    Args:
+        model: the model to ask.
+        question: the question, or a whole RagCase.
+        context: the passages, where a question is given.
+        probes: which evidence to read beside the swap; none of it changes the score.
+        limits: where one verdict ends and the next begins.
+
+    Returns:
+        A score in [0, 1]: mean p(o') / (p(o') + p(m)) after swapping the context answer for
+        substitutes o'; m is the memory answer. NaN where neither accounts for the answer.
+
+    Raises:
+        CaseError: if the case cannot be completed; the text names the fix.
+    """
+    return _reliance(model, as_case(question, context), "context", probes, limits or Limits())
+
+
+def parametric_reliance(
+    model: ProbeModel,
+    question: RagCase | str,
+    context: str | Sequence[str] | None = None,
+    *,
+    probes: Sequence[ProbeName] = PROBES,
+    limits: Limits | None = None,
+) -> Reliance:
+    """Measure how far the answer stays with parametric memory, whatever the context says.
+
+    Takes and raises what context_reliance does.
+
+    Returns:
+        A score in [0, 1]: mean p(m) / (p(o') + p(m)) in the swapped prompts.
+    """
+    return _reliance(model, as_case(question, context), "parametric", probes, limits or Limits())
+
+
+def _reliance(
+    model: ProbeModel, case: RagCase, kind: Kind, probes: Sequence[ProbeName], limits: Limits
+) -> Reliance:
+    readers = _readers(probes)
+    resolved = resolve(model, case)
+    swap, how = swap_resolved(model, resolved)
+    known = _known(model, resolved)
+    value, interval = score(swap, kind, limits=limits)
+    reached, reason = verdict(swap, known=known, limits=limits)
+    evidence = [
+        Evidence("swap: follow", swap.follow, f"over {', '.join(swap.substitutes)}"),
+        Evidence("swap: mass", swap.mass, "p(substitute) + p(memory answer)"),
+        Evidence("closed book", known, f"p of the memory answer {swap.memory_answer!r}"),
+    ]
+    for read in readers:
+        evidence += read(model, resolved)
+    return Reliance(
+        prompt=resolved.open_book,
+        kind=kind,
+        score=value,
+        interval=interval,
+        verdict=reached,
+        reason=reason,
+        evidence=tuple(evidence),
+        case=resolved.case,
+        found={**resolved.found, "substitutes": Found(", ".join(swap.substitutes), how)},
+        model=model.name,
+        swap=swap,
+    )
+
+
+Reader = Callable[[ProbeModel, Resolved], list[Evidence]]
+
+
+def _readers(probes: Sequence[ProbeName]) -> list[Reader]:
+    known: dict[str, Reader] = {
+        "knockout": _read_knockout,
+        "contributions": _read_contributions,
+        "mediation": _read_mediation,
+    }
+    for name in probes:
+        if name not in known:
+            raise OptionError(option="probes", value=name, expected=f"any of {', '.join(known)}")
+    return [known[name] for name in probes]
+
+
+def _known(model: ProbeModel, resolved: Resolved) -> float:
+    (reading,) = model.run(ProbePlan((PlanRow(resolved.closed_book),)))
+    return reading.probability
+
+
+def _read_knockout(model: ProbeModel, resolved: Resolved) -> list[Evidence]:
+    sources = ("attribute", "subject")
+    try:
+        result = knock_out(model, resolved.open_book, sources=sources, window=None)
+    except UnsupportedArchitectureError as error:
+        return [Evidence("knockout", math.nan, error.problem)]
+    return [
+        Evidence(
+            f"knockout {source} -> answer",
+            float(result.change(source)[0]),
+            "relative change of p(answer), all layers",
+        )
+        for source in sources
+    ]
+
+
+def _read_contributions(model: ProbeModel, resolved: Resolved) -> list[Evidence]:
+    try:
+        result = contribute(model, resolved.open_book)
+    except UnsupportedArchitectureError as error:
+        return [Evidence("contributions", math.nan, error.problem)]
+    attribute, subject = float(result.of("attribute").sum()), float(result.of("subject").sum())
+    reading = "attribute / (attribute + subject), summed over layers"
+    return [Evidence("contribution share", share(attribute, subject), reading)]
+
+
+def _read_mediation(model: ProbeModel, resolved: Resolved) -> list[Evidence]:
+    evidence = []
+    for span in ("attribute", "subject"):
+        last = resolved.open_book.positions(span)[-1]
+        traced = trace_prompt(
+            model, resolved.open_book, corrupt=span, corruption="mask", positions=(last,)
+        )
+        peak = float(traced.indirect_effect[:, last].max())
+        if traced.total_effect < _MIN_TOTAL_EFFECT:
+            reading = f"masking it moves p(answer) by {traced.total_effect:.3f}: too little"
+            evidence.append(Evidence(f"mediation {span}", math.nan, reading))
+            continue
+        reading = f"restored share of a total effect of {traced.total_effect:.2f}, best layer"
+        evidence.append(Evidence(f"mediation {span}", peak / traced.total_effect, reading))
+    return evidence

@@ -1,0 +1,149 @@
+"""Completing a case: what the caller left out is found on the model, and the way is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from pytest_ragshortcut.core.cases import RagCase
+from pytest_ragshortcut.core.finding import (
+    find_context_answer,
+    find_subject,
+    invented_substitutes,
+    usable_substitutes,
+)
+from pytest_ragshortcut.core.ports import ProbeModel
+from pytest_ragshortcut.core.prompts import Book, Prompt, TokenizedPrompt
+from pytest_ragshortcut.core.reliance import Found
+from pytest_ragshortcut.errors import AnswerNotFoundError
+
+N_SUBSTITUTES = 3
+_GIVEN = "given"
+_MAX_ALTERNATIVES = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Resolved:
+    """A case with nothing missing but substitutes, and its two prompts."""
+
+    case: RagCase
+    """The case with everything filled in."""
+    found: Mapping[str, Found]
+    """role -> text and how it was found."""
+    open_book: TokenizedPrompt
+    """The prompt with passages, set to read the answer."""
+    closed_book: TokenizedPrompt
+    """The prompt without, set to read the memory answer."""
+    answer: str | tuple[int, ...]
+    """What to read: the caller's text, or the tokens that the model said."""
+    memory: str | tuple[int, ...]
+    """The memory answer, likewise."""
+
+
+def resolve(model: ProbeModel, case: RagCase) -> Resolved:
+    """Find subject, answer, context answer and memory answer where they are not given.
+
+    Raises:
+        CaseError: if one of them is not where it must be, or cannot be found.
+    """
+    found: dict[str, Found] = {}
+    context = "\n".join(case.passages)
+    subject = _take(found, "subject", case.subject) or _put(
+        found, "subject", find_subject(case.question, context)
+    )
+    open_prompt, closed_prompt = _prompts(model, replace(case, subject=subject))
+    answer = _answer(model, model.tokenize(open_prompt), found, case.answer, "open")
+    closed = model.tokenize(closed_prompt)
+    memory = _answer(model, closed, found, case.memory_answer, "closed")
+    context_answer = _take(found, "context_answer", case.context_answer) or _put(
+        found,
+        "context_answer",
+        find_context_answer(
+            context=context,
+            subject=subject,
+            question=case.question,
+            said=found["answer"].text,
+            memory=found["memory_answer"].text,
+        ),
+    )
+    marked = open_prompt.with_phrase("attribute", context_answer, region="context")
+    filled = {role: item.text for role, item in found.items()}
+    return Resolved(
+        case=replace(case, **filled),
+        found=found,
+        open_book=model.reading(model.tokenize(marked), answer),
+        closed_book=model.reading(closed, memory),
+        answer=answer,
+        memory=memory,
+    )
+
+
+def find_substitutes(model: ProbeModel, resolved: Resolved) -> tuple[tuple[str, ...], str]:
+    """Find answers of the same kind to swap in: the model's own closed-book alternatives.
+
+    Returns:
+        The substitutes, and how they were found.
+    """
+    case = resolved.case
+    if case.substitutes is not None:
+        return case.substitutes, _GIVEN
+    said = model.alternatives(resolved.closed_book, _MAX_ALTERNATIVES)
+    usable = usable_substitutes(
+        [generated.text for generated in said],
+        taken=[str(case.memory_answer), str(case.context_answer), str(case.answer)],
+        text=resolved.open_book.text,
+        count=N_SUBSTITUTES,
+    )
+    if len(usable) == N_SUBSTITUTES:
+        return usable, "the model's next likeliest closed-book answers"
+    invented = usable_substitutes(
+        [*usable, *invented_substitutes(str(case.context_answer))],
+        taken=[str(case.memory_answer), str(case.context_answer)],
+        text=resolved.open_book.text,
+        count=N_SUBSTITUTES,
+    )
+    return invented, "closed-book answers and made-up ones"
+
+
+def _prompts(model: ProbeModel, case: RagCase) -> tuple[Prompt, Prompt]:
+    def marked(book: Book) -> Prompt:
+        prompt = model.render(case, book)
+        return prompt.with_phrase("subject", str(case.subject), region="question", last=True)
+
+    return marked("open"), marked("closed")
+
+
+def _answer(
+    model: ProbeModel,
+    prompt: TokenizedPrompt,
+    found: dict[str, Found],
+    given: str | None,
+    book: Book,
+) -> str | tuple[int, ...]:
+    role = "answer" if book == "open" else "memory_answer"
+    if given is not None:
+        found[role] = Found(given, _GIVEN)
+        return given
+    (generated,) = model.generate([prompt])
+    if not generated.token_ids or not generated.text.strip():
+        raise AnswerNotFoundError(
+            role=role.replace("_", " "),
+            reason=f"the model's greedy {book}-book answer is empty",
+            within=prompt.text,
+            keyword=role,
+        )
+    found[role] = Found(generated.text, f"the model's greedy {book}-book answer")
+    return generated.token_ids
+
+
+def _take(found: dict[str, Found], role: str, given: str | None) -> str | None:
+    if given is not None:
+        found[role] = Found(given, _GIVEN)
+    return given
+
+
+def _put(found: dict[str, Found], role: str, finding: tuple[str, str]) -> str:
+    found[role] = Found(*finding)
+    return finding[0]
+
+
