@@ -1,1 +1,1 @@
-"""The science as values: cases, prompts, plans, effects, results. Numpy and the standard library."""
+"""The science as values: cases, prompts, plans, effects, results. Numpy and nothing else."""

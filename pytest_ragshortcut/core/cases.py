@@ -78,9 +78,7 @@ class RagCase:
         found = [occurrences(passage, old) for passage in self.passages]
         if not any(found):
             whole = "\n".join(self.passages)
-            raise SpanNotFoundError(
-                role="context answer", text=old, region="context", within=whole
-            )
+            raise SpanNotFoundError(role="context answer", text=old, region="context", within=whole)
         swapped = tuple(
             replace_spans(p, spans, new) for p, spans in zip(self.passages, found, strict=True)
         )

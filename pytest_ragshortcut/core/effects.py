@@ -66,7 +66,9 @@ def restored_fraction(
     total = clean - corrupted
     if not total >= min_total_effect:
         raise UndefinedEffectError(
-            quantity="restored fraction", clean=clean, corrupted=corrupted,
+            quantity="restored fraction",
+            clean=clean,
+            corrupted=corrupted,
             min_effect=min_total_effect,
         )
     return effect / total

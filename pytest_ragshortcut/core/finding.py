@@ -13,11 +13,13 @@ _QUOTED = re.compile(r"[\"“«‘]([^\"”»’]+)[\"”»’]")
 _SENTENCE_END = re.compile(r"(?<=[.!?。])\s+")
 _CONNECTORS = frozenset("of the de la le du del della di da van von der den al el bin".split())
 _FUNCTION_WORDS = frozenset(
-    "a an the and or but if then than so as at by for from in into of on to with about after "
-    "before during is are was were be been being do does did has have had can could will would "
-    "shall should may might must who whom whose what which where when why how that this these "
-    "those it its he she they them his her their there name tell give state say me us i you your "
-    "my our not no yes please one all any each city country capital person people".split()
+    (
+        "a an the and or but if then than so as at by for from in into of on to with about after "
+        "before during is are was were be been being do does did has have had can could will would "
+        "shall should may might must who whom whose what which where when why how that this these "
+        "those it its he she they them his her their there name tell give state say me us i you "
+        "your my our not no yes please one all any each city country capital person people"
+    ).split()
 )
 
 
@@ -98,7 +100,9 @@ def usable_substitutes(
     kept: list[str] = []
     folded = {other.casefold() for other in taken}
     for candidate in candidates:
-        is_name = bool(_WORD.search(candidate)) and "\n" not in candidate and "\ufffd" not in candidate
+        is_name = (
+            bool(_WORD.search(candidate)) and "\n" not in candidate and "\ufffd" not in candidate
+        )
         if is_name and candidate.casefold() not in folded and not occurrences(text, candidate):
             kept.append(candidate)
             folded.add(candidate.casefold())
@@ -116,18 +120,16 @@ def invented_substitutes(answer: str) -> tuple[str, ...]:
     if not digits:
         return ("Veltano", "Morvane", "Quistel")
     return tuple(
-        "".join(
-            str((int(c) + shift) % 9 + 1) if i in digits else c for i, c in enumerate(answer)
-        )
+        "".join(str((int(c) + shift) % 9 + 1) if i in digits else c for i, c in enumerate(answer))
         for shift in (5, 3, 2)
     )
 
 
 def sentences(text: str) -> tuple[str, ...]:
-    """Split a text at the ends of its sentences and lines.
+    r"""Split a text at the ends of its sentences and lines.
 
     Example:
-        >>> sentences("One. Two!\\nThree")
+        >>> sentences("One. Two!\nThree")
         ('One.', 'Two!', 'Three')
     """
     parts = (part.strip() for line in text.splitlines() for part in _SENTENCE_END.split(line))

@@ -138,7 +138,8 @@ def _require_row(row: PlanRow, index: int, n_layers: int, d_model: int) -> None:
     n_tokens = len(row.prompt.input_ids)
     if not row.prompt.answer_ids:
         raise _plan_error(f"row {index} reads no answer", index, "Each row has answer tokens")
-    layers = [layer for r in (*row.restorations, *row.knockouts) for layer in r.layers]
+    layers = [layer for r in row.restorations for layer in r.layers]
+    layers += [layer for k in row.knockouts for layer in k.layers]
     positions = [p for r in row.restorations for p in r.positions]
     positions += [p for k in row.knockouts for p in (*k.sources, *k.targets)]
     positions += row.corruption.positions if row.corruption else ()

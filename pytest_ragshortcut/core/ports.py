@@ -45,9 +45,7 @@ class ProbeModel(Protocol):
     def tokenize(self, prompt: Prompt) -> TokenizedPrompt:
         """Tokenize a prompt as one text and carry its spans over to tokens."""
 
-    def reading(
-        self, prompt: TokenizedPrompt, answer: str | tuple[int, ...]
-    ) -> TokenizedPrompt:
+    def reading(self, prompt: TokenizedPrompt, answer: str | tuple[int, ...]) -> TokenizedPrompt:
         """Set a prompt to read an answer, given as text or as token ids."""
 
     def generate(self, prompts: Sequence[TokenizedPrompt]) -> tuple[Generated, ...]:

@@ -93,12 +93,12 @@ class Prompt:
 
 
 def render(case: RagCase, template: Template, book: Book = "open") -> Prompt:
-    """Render a case and keep the character span of every part.
+    r"""Render a case and keep the character span of every part.
 
     Example:
         >>> prompt = render(RagCase("Where?", ["Here.", "There."]), PLAIN)
         >>> prompt.text
-        'Context: Here.\\nThere.\\nQuestion: Where?\\nAnswer:'
+        'Context: Here.\nThere.\nQuestion: Where?\nAnswer:'
         >>> prompt.spans["passage_1"]
         ((15, 21),)
     """
@@ -122,7 +122,7 @@ def render(case: RagCase, template: Template, book: Book = "open") -> Prompt:
 def _passage_spans(
     case: RagCase, template: Template, start: int
 ) -> dict[str, tuple[CharSpan, ...]]:
-    spans = {}
+    spans: dict[str, tuple[CharSpan, ...]] = {}
     for index, passage in enumerate(case.passages):
         spans[f"passage_{index}"] = ((start, start + len(passage)),)
         start += len(passage) + len(template.separator)

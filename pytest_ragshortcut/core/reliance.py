@@ -110,7 +110,7 @@ def verdict(swap: SwapResult, *, known: float, limits: Limits) -> tuple[Verdict,
 
 @dataclass(frozen=True, eq=False)
 class Reliance(Result):
-    """A reliance score with its evidence. It compares with numbers; an undefined one never holds."""
+    """A reliance score and its evidence. It compares with numbers; undefined, it never holds."""
 
     kind: Kind
     """Which of the two: context or parametric."""

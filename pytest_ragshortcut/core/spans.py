@@ -1,4 +1,4 @@
-"""Where a phrase stands in a text, and which tokens cover it. Offsets only, never decoded tokens."""
+"""Where a phrase stands in a text, and which tokens cover it: by offsets, never by decoding."""
 
 from __future__ import annotations
 

@@ -70,9 +70,7 @@ def _switch(model: PreTrainedModel) -> Callable[[str], None]:
 
 
 @contextmanager
-def captured(
-    architecture: ArchitectureMap, components: Sequence[Component]
-) -> Iterator[States]:
+def captured(architecture: ArchitectureMap, components: Sequence[Component]) -> Iterator[States]:
     """Keep what components compute, by component and layer, each (n_rows, n_tokens, d_model)."""
     states: States = {}
     with ExitStack() as stack:
@@ -93,7 +91,8 @@ def observed_attention(architecture: ArchitectureMap) -> Iterator[list[Observed]
     observed = [Observed() for _ in architecture.layers]
     with ExitStack() as stack:
         for layer, kept in zip(architecture.layers, observed, strict=True):
-            assert layer.attention is not None and layer.output is not None
+            assert layer.attention is not None
+            assert layer.output is not None
             stack.callback(layer.output.register_forward_hook(kept.keep_projection).remove)
             stack.callback(layer.attention.register_forward_hook(kept.keep_weights).remove)
         yield observed
@@ -198,9 +197,7 @@ def _restore(
 
 
 @contextmanager
-def _masked(
-    architecture: ArchitectureMap, index: int, rows: Sequence[PlanRow]
-) -> Iterator[None]:
+def _masked(architecture: ArchitectureMap, index: int, rows: Sequence[PlanRow]) -> Iterator[None]:
     attention = architecture.layers[index].attention
     assert attention is not None, "a plan with knockouts passes require_attention first"
     parameters = signature(attention.forward)

@@ -39,7 +39,8 @@ def load(
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise CheckpointNotFoundError(name=name, reason=reason) from error
-    return model.to(_device(device)).eval(), tokenizer
+    placed: Any = model.eval()
+    return placed.to(_device(device)), tokenizer
 
 
 def _resolve(name: str) -> str:

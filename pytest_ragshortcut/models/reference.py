@@ -91,7 +91,9 @@ class ReferenceExecutor:
         logprobs = torch.log_softmax(_precise(logits), dim=-1)
         chosen = logprobs.gather(-1, answers[..., None])[..., 0].double().cpu().numpy()
         said = (logits.argmax(dim=-1) == answers).all(dim=-1).tolist()
-        return [RowReading(values, said=is_said) for values, is_said in zip(chosen, said, strict=True)]
+        return [
+            RowReading(values, said=is_said) for values, is_said in zip(chosen, said, strict=True)
+        ]
 
     def _require_finite(self, reading: RowReading, index: int) -> None:
         if not np.isfinite(reading.logprobs).all():
@@ -127,9 +129,12 @@ def forward_logits(
     keep = torch.tensor(positions, device=ids.device)
     # Without an explicit mask some families guess one from padding ids inside the text.
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
+    logits: torch.Tensor
     if "logits_to_keep" in signature(model.forward).parameters:
-        return model(**inputs, logits_to_keep=keep).logits
-    return model(**inputs).logits[:, keep]
+        logits = model(**inputs, logits_to_keep=keep).logits
+    else:
+        logits = model(**inputs).logits[:, keep]
+    return logits
 
 
 def _precise(logits: torch.Tensor) -> torch.Tensor:

@@ -67,9 +67,14 @@ def resolve(model: ProbeModel, case: RagCase) -> Resolved:
         ),
     )
     marked = open_prompt.with_phrase("attribute", context_answer, region="context")
-    filled = {role: item.text for role, item in found.items()}
     return Resolved(
-        case=replace(case, **filled),
+        case=replace(
+            case,
+            subject=subject,
+            answer=found["answer"].text,
+            context_answer=context_answer,
+            memory_answer=found["memory_answer"].text,
+        ),
         found=found,
         open_book=model.reading(model.tokenize(marked), answer),
         closed_book=model.reading(closed, memory),
@@ -145,5 +150,3 @@ def _take(found: dict[str, Found], role: str, given: str | None) -> str | None:
 def _put(found: dict[str, Found], role: str, finding: tuple[str, str]) -> str:
     found[role] = Found(*finding)
     return finding[0]
-
-

@@ -1,0 +1,1 @@
+"""Stored scores that a later run is compared with."""

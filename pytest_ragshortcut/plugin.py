@@ -1,0 +1,194 @@
+"""The pytest plugin: options, fixtures, the table of checks. Loaded by every run of every project.
+
+Nothing here imports numpy, torch, transformers or hypothesis; what needs them is imported when a
+test asks for a model.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_ragshortcut.config import OPTIONS, Settings
+from pytest_ragshortcut.core.ledger import Ledger, recording
+from pytest_ragshortcut.errors import RagShortcutError
+from pytest_ragshortcut.fixtures import FIXTURES, rag_model, rag_probe
+from pytest_ragshortcut.session import SESSION, RagSession, load_model
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+    from pytest_ragshortcut.baselines.store import Baseline
+    from pytest_ragshortcut.core.ports import ProbeModel
+
+__all__ = ["rag_model", "rag_probe"]
+
+_PROPERTY = "rag_checks"
+_LEDGER = pytest.StashKey[Ledger]()
+_BASELINE = pytest.StashKey["Baseline | None"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add every option of the table."""
+    group = parser.getgroup("ragshortcut", "RAG faithfulness probes")
+    for option in OPTIONS:
+        text = option.help + (f" (default: {option.default})" if option.default else "")
+        group.addoption(
+            option.flag, dest=option.ini, metavar=option.metavar, default=None, help=text
+        )
+        parser.addini(option.ini, text, default="")
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the hooks that users may implement."""
+    from pytest_ragshortcut import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Settle the options; wrong values and missing baselines are usage errors."""
+    config.addinivalue_line("markers", "rag: a test that asks a model (added by itself)")
+    try:
+        config.stash[SESSION] = RagSession(config)
+        config.stash[_BASELINE] = _load_baseline(config.stash[SESSION].settings)
+    except RagShortcutError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark the tests that ask a model, so that -m rag selects them."""
+    if FIXTURES.intersection(getattr(item, "fixturenames", ())):
+        item.add_marker("rag")
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:
+    """Say which model will be asked, where a test asks one."""
+    if not any(item.get_closest_marker("rag") for item in items):
+        return None
+    chosen = config.stash[SESSION].settings
+    return (
+        f"rag: model {chosen.model}, device {chosen.device}, dtype {chosen.dtype}, "
+        f"template {chosen.template}"
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_ragshortcut_load_model(settings: Settings) -> ProbeModel:
+    """Load what the options name, where no conftest.py loads a model its own way."""
+    return load_model(settings)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Keep the test's checks, and fail it if one of them was never compared."""
+    with recording(item.nodeid) as ledger:
+        item.stash[_LEDGER] = ledger
+        yield
+        ledger.require_compared()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Attach the checks to the report, as text that survives every transport."""
+    report = yield
+    ledger = item.stash.get(_LEDGER, None)
+    if call.when == "call" and ledger is not None and ledger.entries:
+        checks = [
+            {"record": entry.record, "claims": entry.claims, "held": entry.held}
+            for entry in ledger.entries
+        ]
+        report.user_properties.append((_PROPERTY, json.dumps(checks)))
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Explain a bare 'assert context_reliance(...) > 0.8'."""
+    if "pytest_ragshortcut.core.reliance" not in sys.modules:
+        return None
+    from pytest_ragshortcut.core.reliance import Reliance
+    from pytest_ragshortcut.reporting.text import explain
+
+    if isinstance(left, Reliance) and isinstance(right, int | float):
+        return explain(left, claim=(op, float(right))).splitlines()
+    return None
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    """Print the table of all checks, and compare it with the baseline."""
+    checks = _collected(terminalreporter)
+    if not checks:
+        return
+    from pytest_ragshortcut.reporting.table import rows_of, table
+
+    scores = _scores(checks)
+    baseline = config.stash[_BASELINE]
+    changes = baseline.changes(scores) if baseline else {}
+    rows = [row for test, made in checks.items() for row in rows_of(test, made, changes)]
+    model = str(rows[0].record["model"])
+    terminalreporter.section(f"reliance: {model}")
+    for line in table(rows, width=shutil.get_terminal_size().columns):
+        terminalreporter.write_line(line)
+    if baseline:
+        terminalreporter.write_line(_coverage(baseline, scores))
+    if save := config.stash[SESSION].settings.save:
+        terminalreporter.write_line(_saved(Path(save), model, scores))
+
+
+def _collected(terminalreporter: TerminalReporter) -> dict[str, list[dict[str, Any]]]:
+    """Read the checks off the reports, those of other processes included."""
+    reports = [
+        report
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, [])
+        if getattr(report, "when", None) == "call"
+    ]
+    return {
+        report.nodeid: json.loads(value)
+        for report in sorted(reports, key=lambda report: str(report.nodeid))
+        for name, value in report.user_properties
+        if name == _PROPERTY
+    }
+
+
+def _scores(checks: dict[str, list[dict[str, Any]]]) -> dict[str, float | None]:
+    return {
+        f"{test} | {check['record']['case']}": check["record"]["score"]
+        for test, made in checks.items()
+        for check in made
+    }
+
+
+def _load_baseline(settings: Settings) -> Baseline | None:
+    if not settings.compare:
+        return None
+    from pytest_ragshortcut.baselines.store import load
+
+    return load(Path(settings.compare))
+
+
+def _coverage(baseline: Baseline, scores: dict[str, float | None]) -> str:
+    shared = len(baseline.scores.keys() & scores.keys())
+    return (
+        f"compared with {baseline.model}: {shared} checks in both, "
+        f"{len(scores) - shared} only here, {len(baseline.scores) - shared} only there"
+    )
+
+
+def _saved(path: Path, model: str, scores: dict[str, float | None]) -> str:
+    from pytest_ragshortcut.baselines.store import Baseline, save
+
+    try:
+        save(path, Baseline(model, scores))
+    except RagShortcutError as error:
+        return str(error)
+    return f"saved {len(scores)} scores to {path}"

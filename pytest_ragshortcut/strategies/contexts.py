@@ -1,0 +1,108 @@
+"""Contexts around a gold passage, contradicting contexts, and cases from a list.
+
+All of them shrink by whole passages towards the gold passage alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import strategies as st
+
+from pytest_ragshortcut.core.cases import RagCase
+from pytest_ragshortcut.core.spans import occurrences
+from pytest_ragshortcut.errors import CaseError, EmptyTextError, SpanNotFoundError
+
+DISTRACTORS = (
+    "The library opens at nine in the morning.",
+    "Tickets are sold at the door.",
+    "The old bridge was repaired last year.",
+    "Rain is expected in the afternoon.",
+    "The museum is closed on Mondays.",
+    "A new road was opened in the spring.",
+)
+
+
+def contexts(
+    gold: str,
+    *,
+    answer: str,
+    distractors: Sequence[str] = DISTRACTORS,
+    max_passages: int = 4,
+) -> st.SearchStrategy[tuple[str, ...]]:
+    """Draw contexts that hold a gold passage among distractors, in every place.
+
+    Shrinks to the gold passage alone.
+
+    Args:
+        gold: the passage that states the answer.
+        answer: the context answer, verbatim in the gold passage and in no distractor.
+        distractors: passages that do not state it.
+        max_passages: how many passages a context has at most.
+
+    Raises:
+        SpanNotFoundError: if the gold passage does not state the answer.
+        CaseError: if a distractor does.
+    """
+    if not occurrences(gold, answer):
+        raise SpanNotFoundError(role="answer", text=answer, region="gold passage", within=gold)
+    _require_silent(distractors, answer)
+    others = st.lists(st.sampled_from(tuple(distractors)), max_size=max_passages - 1, unique=True)
+    return st.builds(_placed, st.just(gold), others, st.integers(0, max_passages - 1))
+
+
+def conflicts(
+    case: RagCase, substitutes: Sequence[str] | None = None
+) -> st.SearchStrategy[RagCase]:
+    """Draw the case with its context answer replaced by each substitute.
+
+    Shrinks to the first substitute.
+
+    Raises:
+        EmptyTextError: if the case names no context answer, or there is no substitute.
+    """
+    if case.context_answer is None:
+        raise EmptyTextError(role="context answer", text="")
+    chosen = tuple(substitutes if substitutes is not None else case.substitutes or ())
+    if not chosen:
+        raise EmptyTextError(role="substitute", text="")
+    old = case.context_answer
+    return st.sampled_from(chosen).map(lambda new: _contradicting(case, old, new))
+
+
+def rag_cases(cases: Sequence[RagCase]) -> st.SearchStrategy[RagCase]:
+    """Draw one of the cases; shrinks to the first.
+
+    Raises:
+        EmptyTextError: if there is none.
+    """
+    if not cases:
+        raise EmptyTextError(role="list of cases", text="")
+    return st.sampled_from(tuple(cases))
+
+
+def _placed(gold: str, others: list[str], position: int) -> tuple[str, ...]:
+    index = min(position, len(others))
+    return (*others[:index], gold, *others[index:])
+
+
+def _contradicting(case: RagCase, old: str, new: str) -> RagCase:
+    swapped = case.swapped(old, new)
+    return RagCase(
+        case.question,
+        swapped.context,
+        subject=case.subject,
+        context_answer=new,
+        memory_answer=case.memory_answer,
+    )
+
+
+def _require_silent(distractors: Sequence[str], answer: str) -> None:
+    for distractor in distractors:
+        if occurrences(distractor, answer):
+            raise CaseError(
+                f"the distractor {distractor!r} states the answer {answer!r}",
+                where="contexts, distractors",
+                expected="A distractor does not state the answer",
+                action="Leave it out, or reword it",
+            )
