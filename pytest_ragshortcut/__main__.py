@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pytest_ragshortcut.models.embedded.world import describe
+from pytest_ragshortcut.models.embedded.describe import describe
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -15,7 +15,11 @@ def main(arguments: list[str] | None = None) -> int:
     facts = commands.add_parser("facts", help="print what the embedded models know and read")
     facts.add_argument("word", nargs="?", default="", help="only facts that contain this word")
     chosen = parser.parse_args(arguments)
-    for line in describe(chosen.word):
+    lines = list(describe(chosen.word))
+    if not lines:
+        print(f"no fact contains {chosen.word!r}", file=sys.stderr)
+        return 1
+    for line in lines:
         print(line)
     return 0
 

@@ -91,7 +91,9 @@ def find_context_answer(
 def usable_substitutes(
     candidates: Iterable[str], *, taken: Sequence[str], text: str, count: int
 ) -> tuple[str, ...]:
-    """Keep candidates that are words, new to the prompt, and none of the answers taken.
+    """Keep the first candidates that are words, new to the prompt, and none of those taken.
+
+    No candidate beyond the last one needed is looked at: each may cost a generation.
 
     Example:
         >>> usable_substitutes(["Rome", "rome", "Oslo", "?"], taken=["Oslo"], text="", count=2)
@@ -106,7 +108,9 @@ def usable_substitutes(
         if is_name and candidate.casefold() not in folded and not occurrences(text, candidate):
             kept.append(candidate)
             folded.add(candidate.casefold())
-    return tuple(kept[:count])
+        if len(kept) == count:
+            break
+    return tuple(kept)
 
 
 def invented_substitutes(answer: str) -> tuple[str, ...]:

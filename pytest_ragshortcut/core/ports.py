@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,7 +51,7 @@ class ProbeModel(Protocol):
     def generate(self, prompts: Sequence[TokenizedPrompt]) -> tuple[Generated, ...]:
         """Continue each prompt greedily to the end of its answer."""
 
-    def alternatives(self, prompt: TokenizedPrompt, count: int) -> tuple[Generated, ...]:
+    def alternatives(self, prompt: TokenizedPrompt, count: int) -> Iterable[Generated]:
         """Continue a prompt greedily from each of its likeliest first tokens, likeliest first."""
 
     def embeddings(self, token_ids: Sequence[int]) -> Array:

@@ -1,13 +1,14 @@
 """Attention contributions by linearity: weights times values, head by head, through the model.
 
 Values are observed, not computed: when every token may attend to itself alone, the heads' outputs
-are the values, whatever the family does to make them (grouped, latent, fused, biased). One more
+are the values, whatever the family does to make them (grouped, latent, fused, biased). One
 forward, in which each layer reads its clean input, shows all of them. The output projection is
 the model's own module, so that quantised and biased ones need no special case.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,12 +43,12 @@ def read_contributions(
     """
     readers = list(prompt.readers)
     per_head, summed = [], []
-    with quiet(model), attention_implementation(model, weights=True):
-        clean, alone = _observe(model, architecture, prompt)
+    with quiet(model):
+        own, weighted, alone = _observe(model, architecture, prompt)
         for index, layer in enumerate(architecture.layers):
-            weights, values = _weights_and_values(architecture, clean[index], alone[index])
+            weights, values = _weights_and_values(architecture, weighted[index], alone[index])
             parts, bias = _project(layer, weights[:, readers], values)
-            total = clean[index].output[readers]
+            total = own[index].output[readers]
             _check(architecture.name, index, parts, total - bias)
             scaled = parts * _scale(layer, total)
             per_head.append(scaled.norm(dim=-1).mean(dim=1))
@@ -57,23 +58,34 @@ def read_contributions(
 
 def _observe(
     model: PreTrainedModel, architecture: ArchitectureMap, prompt: TokenizedPrompt
-) -> tuple[list[Observed], list[Observed]]:
-    """Observe a clean forward, and one in which each token attends to itself alone."""
+) -> tuple[list[Observed], list[Observed], list[Observed]]:
+    """Observe the model's own forward, one with weights, and one of tokens each by itself.
+
+    Each layer of the latter two reads what it read in the first, so that attention code which
+    computes something else when it returns weights (Falcon's, with ALiBi) fails the check.
+    """
     tokens = tuple(range(len(prompt.input_ids)))
     layers = tuple(range(len(architecture.layers)))
-    row = PlanRow(
-        prompt,
-        restorations=(Restoration("residual", layers, tokens),),
-        knockouts=(Knockout(tokens, tokens, layers),),
-    )
-    with observed_attention(architecture) as clean, captured(architecture, ["residual"]) as states:
+    same = PlanRow(prompt, restorations=(Restoration("residual", layers, tokens),))
+    by_itself = replace(same, knockouts=(Knockout(tokens, tokens, layers),))
+    with (
+        attention_implementation(model, weights=False),
+        observed_attention(architecture) as own,
+        captured(architecture, ["residual"]) as states,
+    ):
         _forward(model, prompt, ask=False)
-        asked = any(layer.weights is None for layer in clean)
-        if asked:
-            _forward(model, prompt, ask=True)
-    with observed_attention(architecture) as alone, intervened(architecture, [row], [states]):
-        _forward(model, prompt, ask=asked)
-    return clean, alone
+    with attention_implementation(model, weights=True):
+        with observed_attention(architecture) as seen, intervened(architecture, [same], [states]):
+            _forward(model, prompt, ask=False)
+            asked = any(layer.weights is None for layer in seen)
+            if asked:
+                _forward(model, prompt, ask=True)
+        with (
+            observed_attention(architecture) as alone,
+            intervened(architecture, [by_itself], [states]),
+        ):
+            _forward(model, prompt, ask=asked)
+    return own, seen, alone
 
 
 def _forward(model: PreTrainedModel, prompt: TokenizedPrompt, *, ask: bool) -> None:
@@ -84,17 +96,17 @@ def _forward(model: PreTrainedModel, prompt: TokenizedPrompt, *, ask: bool) -> N
 
 
 def _weights_and_values(
-    architecture: ArchitectureMap, clean: Observed, alone: Observed
+    architecture: ArchitectureMap, weighted: Observed, alone: Observed
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (n_heads, n_tokens, n_tokens) weights and (n_heads, n_tokens, d_value) values."""
-    if clean.weights is None or alone.weights is None:
+    if weighted.weights is None or alone.weights is None:
         missing = "contributions need attention weights, and its attention returns none"
         raise UnsupportedArchitectureError(model=architecture.name, missing=missing)
-    n_heads, n_tokens = clean.weights.shape[:2]
+    n_heads, n_tokens = weighted.weights.shape[:2]
     heads = alone.heads.view(n_tokens, n_heads, -1).transpose(0, 1)
     # Where an attention sink takes a share, the weight of a token on itself is below one.
     own = alone.weights.diagonal(dim1=-2, dim2=-1)[..., None]
-    return clean.weights, heads / own
+    return weighted.weights, heads / own
 
 
 def _project(

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import re
+import re
 from collections.abc import Callable, Sequence
 
 import torch
 from transformers import PreTrainedModel
 
+from pytest_ragshortcut.errors import NonFiniteLogitsError
 from pytest_ragshortcut.models.hooks import quiet
+from pytest_ragshortcut.models.reference import forward_logits
 
 MAX_ANSWER_TOKENS = 16
-_CLOSING = ".,;:!?\"'”’)»。，"
+_CLOSING = " \n.,;:!?\"'”’»)。，"
+# Initials, 'St.' and decimals end no sentence.
+_ANSWER_END = re.compile(r"\n|(?<=\w{3})[.!?](?=\s)|(?<=\d)[.!?](?=\s)|。")
+
+# A line break, or a full stop that ends a sentence: not the one in "3.5", in "St. Louis" or in
+# "J. R. Hartley". After a digit only what follows can tell, so there a space must.
+_END = re.compile(
+    r"\n|。|(?<!\d)(?<!\b[A-Z])(?<!\b(?:St|Mt|Ft|Mr|Ms|Dr))(?<!\bMrs)\.(?=\s|$)|(?<=\d)\.(?=\s)"
+)
 
 
 def continue_greedily(
@@ -31,29 +43,25 @@ def continue_greedily(
                 input_ids=inputs, attention_mask=mask, past_key_values=cache, use_cache=True
             )
             cache = output.past_key_values
-            inputs = output.logits[:, -1:].argmax(dim=-1)
+            inputs = _likeliest(model, output.logits[0, -1], 1)[None]
             token = int(inputs)
             if token in stop_ids:
                 break
             generated.append(token)
-            text = decode(generated)
-            if "\n" in text.lstrip() or text.rstrip().endswith((".", "。")):
+            if _end(decode(generated)) is not None:
                 break
     return trimmed(generated, decode)
 
 
 def trimmed(ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> tuple[int, ...]:
-    """Drop closing punctuation and everything after a line break, by whole tokens."""
+    """Drop closing punctuation and everything after the end of the answer, by whole tokens."""
     kept = list(ids)
-    while kept and not decode(kept).strip():
-        return ()
     while kept:
-        text = decode(kept)
-        last = text[len(decode(kept[:-1])) :]
-        if "\n" in text.strip("\n ") or not last.strip().strip(_CLOSING):
-            kept.pop()
-        else:
+        text = decode(kept).lstrip()
+        last = decode(kept)[len(decode(kept[:-1])) :]
+        if not _END.search(text) and last.strip().strip(_CLOSING):
             break
+        kept.pop()
     return tuple(kept)
 
 
@@ -63,8 +71,12 @@ def likeliest_first_tokens(
     """Return the tokens most likely to open the answer, likeliest first."""
     with quiet(model):
         inputs = torch.tensor([list(ids)], device=model.device)
-        logits = model(
-            input_ids=inputs, attention_mask=torch.ones_like(inputs), use_cache=False
-        ).logits[0, -1]
-        top = logits.topk(min(count, logits.shape[-1])).indices
+        logits = forward_logits(model, inputs, [len(ids) - 1])[0, -1]
+        top = _likeliest(model, logits, min(count, logits.shape[-1]))
     return tuple(int(token) for token in top)
+
+
+def _likeliest(model: PreTrainedModel, logits: torch.Tensor, count: int) -> torch.Tensor:
+    if bool(logits.isnan().any()):
+        raise NonFiniteLogitsError(model=type(model).__name__, dtype=str(model.dtype), row=0)
+    return logits.topk(count).indices

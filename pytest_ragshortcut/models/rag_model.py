@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -145,11 +145,11 @@ class RagModel:
         """Continue each prompt greedily to the end of its answer."""
         return tuple(self._generate(prompt, ()) for prompt in prompts)
 
-    def alternatives(self, prompt: TokenizedPrompt, count: int) -> tuple[Generated, ...]:
-        """Continue a prompt greedily from each of its likeliest first tokens."""
+    def alternatives(self, prompt: TokenizedPrompt, count: int) -> Iterator[Generated]:
+        """Continue a prompt greedily from each of its likeliest first tokens, as they are asked."""
         ids = prompt.input_ids[: prompt.n_prompt]
         firsts = likeliest_first_tokens(self.model, ids, count)
-        return tuple(self._generate(prompt, (token,)) for token in firsts)
+        return (self._generate(prompt, (token,)) for token in firsts)
 
     def embeddings(self, token_ids: Sequence[int]) -> Array:
         """Return (n, d_model), the output of the token embedding."""

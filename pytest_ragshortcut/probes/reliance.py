@@ -154,17 +154,16 @@ def _read_contributions(model: ProbeModel, resolved: Resolved) -> list[Evidence]
 
 
 def _read_mediation(model: ProbeModel, resolved: Resolved) -> list[Evidence]:
-    evidence = []
-    for span in ("attribute", "subject"):
-        last = resolved.open_book.positions(span)[-1]
-        traced = trace_prompt(
-            model, resolved.open_book, corrupt=span, corruption="mask", positions=(last,)
-        )
-        peak = float(traced.indirect_effect[:, last].max())
-        if traced.total_effect < _MIN_TOTAL_EFFECT:
-            reading = f"masking it moves p(answer) by {traced.total_effect:.3f}: too little"
-            evidence.append(Evidence(f"mediation {span}", math.nan, reading))
-            continue
-        reading = f"restored share of a total effect of {traced.total_effect:.2f}, best layer"
-        evidence.append(Evidence(f"mediation {span}", peak / traced.total_effect, reading))
-    return evidence
+    return [_mediated(model, resolved, span) for span in ("attribute", "subject")]
+
+
+def _mediated(model: ProbeModel, resolved: Resolved, span: str) -> Evidence:
+    last = resolved.open_book.positions(span)[-1]
+    traced = trace_prompt(
+        model, resolved.open_book, corrupt=span, corruption="mask", positions=(last,)
+    )
+    reading = "p(answer) lost when it is masked"
+    if traced.total_effect >= _MIN_TOTAL_EFFECT:
+        restored = traced.restored_fraction(min_total_effect=_MIN_TOTAL_EFFECT)[:, last].max()
+        reading += f"; restoring its last token gives back {restored:.0%} in the best layer"
+    return Evidence(f"total effect {span}", traced.total_effect, reading)

@@ -94,7 +94,7 @@ def find_substitutes(model: ProbeModel, resolved: Resolved) -> tuple[tuple[str, 
         return case.substitutes, _GIVEN
     said = model.alternatives(resolved.closed_book, _MAX_ALTERNATIVES)
     usable = usable_substitutes(
-        [generated.text for generated in said],
+        (generated.text for generated in said),
         taken=[str(case.memory_answer), str(case.context_answer), str(case.answer)],
         text=resolved.open_book.text,
         count=N_SUBSTITUTES,

@@ -15,8 +15,8 @@ _EVIDENCE = (
     ("cut attr", "knockout attribute -> answer"),
     ("cut subj", "knockout subject -> answer"),
     ("contrib", "contribution share"),
-    ("med attr", "mediation attribute"),
-    ("med subj", "mediation subject"),
+    ("TE attr", "total effect attribute"),
+    ("TE subj", "total effect subject"),
 )
 _MIN_NAME = 24
 

@@ -14,12 +14,12 @@ from pytest_ragshortcut.core.spans import occurrences
 from pytest_ragshortcut.errors import CaseError, EmptyTextError, SpanNotFoundError
 
 DISTRACTORS = (
-    "The library opens at nine in the morning.",
-    "Tickets are sold at the door.",
-    "The old bridge was repaired last year.",
-    "Rain is expected in the afternoon.",
-    "The museum is closed on Mondays.",
-    "A new road was opened in the spring.",
+    "The museum opens at nine every morning.",
+    "Tickets can be bought at the door.",
+    "The weather was mild that spring.",
+    "Some of the letters have been lost.",
+    "Visitors are asked to keep quiet.",
+    "More details are given in the next chapter.",
 )
 
 

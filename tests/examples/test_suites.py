@@ -1,0 +1,59 @@
+"""The example suites: green, red for its reason, and running on other architectures."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SUITES = Path(__file__).parents[2] / "example_suites"
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+        cwd=SUITES.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "160", "HF_HUB_OFFLINE": "1"},
+    )
+
+
+def test_all_suites_are_green_in_under_a_minute_and_print_one_table() -> None:
+    started = time.perf_counter()
+    done = _run("example_suites")
+    seconds = time.perf_counter() - started
+    print(f"pytest example_suites: {seconds:.1f} s")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("reliance: embedded:reader") == 1
+    assert "cut attr" in done.stdout
+    assert "meant_to_fail" not in done.stdout
+    assert seconds < 60
+
+
+def test_the_red_suite_is_red_and_says_why() -> None:
+    done = _run("example_suites/meant_to_fail")
+    assert done.returncode == 1
+    assert "2 failed" in done.stdout
+    assert done.stdout.count("parametric memory; the context was ignored.") >= 2
+
+
+def test_the_red_suite_is_green_on_a_model_that_reads() -> None:
+    assert _run("example_suites/meant_to_fail", "--rag-model", "embedded:reader").returncode == 0
+
+
+@pytest.mark.parametrize("family", ["gpt2", "phi", "qwen2", "gpt_neox", "gemma"])
+def test_suites_run_on_a_checkpoint_of_another_architecture(
+    family: str, tmp_path: Path, checkpoint: object
+) -> None:
+    """A random model reads nothing: its claims fail, each with a verdict, and none with an error."""
+    folder = checkpoint(family, tmp_path / family)
+    done = _run("example_suites/faithfulness", "--rag-model", str(folder), "--tb=line")
+    assert f"reliance: {folder}" in done.stdout, done.stdout
+    assert "error" not in done.stdout.splitlines()[-1], done.stdout
+    assert "UNGROUNDED" in done.stdout or "MEMORY" in done.stdout

@@ -1,0 +1,68 @@
+"""The README's code runs, its tables are the program's own, and its pasted output is today's."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_ragshortcut.config import option_table
+
+ROOT = Path(__file__).parents[2]
+README = ROOT.joinpath("README.md").read_text(encoding="utf-8")
+PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=lambda block: block.splitlines()[0][:40])
+def test_python_block_runs(block: str, tmp_path: Path) -> None:
+    is_conftest = block.startswith("# conftest.py")
+    name = "conftest.py" if is_conftest else "test_block.py"
+    tmp_path.joinpath(name).write_text(block, encoding="utf-8")
+    if is_conftest:
+        asks = "def test_it(rag_model): assert rag_model.n_layers\n"
+        tmp_path.joinpath("test_block.py").write_text(asks, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def _marked(name: str) -> str:
+    return README.split(f"<!-- {name} -->\n")[1].split("<!-- end -->")[0]
+
+
+def test_the_option_table_is_the_programs() -> None:
+    rows = [
+        f"| `{flag}` | `{spellings}` | {default or '—'} | {text} |"
+        for flag, spellings, default, text in option_table()
+    ]
+    assert _marked("options").strip().splitlines()[2:] == rows
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"), [("failure", "meant_to_fail"), ("table", "faithfulness")]
+)
+def test_pasted_output_is_what_a_run_prints(name: str, folder: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", f"example_suites/{folder}", "-p", "no:cacheprovider",
+         "-p", "no:randomly"],
+        cwd=ROOT, capture_output=True, text=True, check=False, env={**_environment()},
+    )  # fmt: skip
+    printed = [line.rstrip() for line in done.stdout.splitlines()]
+    shown = _marked(name).strip().removeprefix("```text\n").removesuffix("```").splitlines()
+    assert len(shown) > 5
+    missing = [line for line in shown if line.rstrip() and line.rstrip() not in printed]
+    assert not missing, "\n".join(missing)
+
+
+def _environment() -> dict[str, str]:
+    import os
+
+    return {**os.environ, "COLUMNS": "120", "HF_HUB_OFFLINE": "1"}
