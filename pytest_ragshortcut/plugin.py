@@ -63,9 +63,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark the tests that ask a model, so that -m rag selects them."""
-    if FIXTURES.intersection(getattr(item, "fixturenames", ())):
-        item.add_marker("rag")
+    """Mark the tests that ask a model, so that -m rag selects them; lift their default deadline."""
+    if FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+        return
+    item.add_marker("rag")
+    if "hypothesis" in sys.modules and isinstance(item, pytest.Function):
+        from pytest_ragshortcut.strategies.deadlines import lift_default_deadline
+
+        lift_default_deadline(item.obj)
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:

@@ -60,7 +60,7 @@ def test_follows_a_passage_that_contradicts_what_it_knows(rag_model, case):
     assert_parametric_reliance(rag_model, case) < 0.2
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=20)
 @given(context=contexts(PASSAGE, answer="Dublin"))
 def test_reads_it_wherever_it_stands(rag_model, context):
     case = RagCase(QUESTION, context, context_answer="Dublin")

@@ -17,6 +17,16 @@ CORK = RagCase(QUESTION, "Eavan Boland was born in Cork.", context_answer="Cork"
 Run = Callable[..., pytest.RunResult]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def imported() -> None:
+    """Import all that a run needs before pytester looks: it drops what a run imports anew."""
+    from pytest_ragshortcut import RagCase, RagModel, context_reliance, contexts
+
+    contexts("a Rome", answer="Rome")
+    model = RagModel.from_pretrained("embedded:reader")
+    context_reliance(model, RagCase("Where was Ada born?", "Ada was born in Rome."))
+
+
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run one test file; further arguments are pytest's."""

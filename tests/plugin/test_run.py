@@ -164,3 +164,36 @@ def _table(output: str) -> list[str]:
     lines = output.splitlines()
     start = next(i for i, line in enumerate(lines) if "reliance:" in line)
     return [line for line in lines[start + 1 :] if not line.startswith("=")][:3]
+
+
+@pytest.mark.parametrize("where", ["function", "method"])
+@pytest.mark.parametrize(
+    ("decorator", "deadline"),
+    [("", "None"), ("@settings(max_examples=3)", "None"), ("@settings(deadline=77)", "77ms")],
+)
+def test_the_default_deadline_is_lifted_and_a_chosen_one_kept(
+    run: Run, monkeypatch: pytest.MonkeyPatch, where: str, decorator: str, deadline: str
+) -> None:
+    for name in ("CI", "GITHUB_ACTIONS"):
+        monkeypatch.delenv(name, raising=False)
+    shift, first = ("    ", "self, ") if where == "method" else ("", "")
+    body = f"""
+from hypothesis import given, settings, strategies as st
+{"class TestIt:" if shift else ""}
+{shift}{decorator}
+{shift}@given(number=st.integers())
+{shift}def test_it({first}rag_model, number):
+{shift}    pass
+
+@given(number=st.integers())
+def test_plain(number):
+    pass
+
+def test_what_holds():
+    asks = {"TestIt." if shift else ""}test_it
+    chosen = asks._hypothesis_internal_use_settings.deadline
+    assert str(chosen and f"{{chosen.microseconds // 1000}}ms") == "{deadline}"
+    assert test_plain._hypothesis_internal_use_settings.deadline == settings.default.deadline
+"""
+    files = {"conftest.py": "def pytest_ragshortcut_load_model(config, settings): return object()"}
+    run(body, files=files).assert_outcomes(passed=3)
