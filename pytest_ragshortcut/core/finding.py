@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from pytest_ragshortcut.core.spans import occurrences
 from pytest_ragshortcut.errors import AmbiguousSpanError, AnswerNotFoundError
 
 _WORD = re.compile(r"\w+(?:[.'’-]\w+)*")
-_QUOTED = re.compile(r"[\"“«‘]([^\"”»’]+)[\"”»’]")
+_QUOTED = re.compile(
+    r"\"([^\"]+)\"|“([^”]+)”|«([^»]+)»|(?<!\w)‘(.+?)’(?!\w)|(?<!\w)'(.+?)'(?!\w)"
+)
+_POSSESSIVE = re.compile(r"['’]s$")
+# After these a full stop ends no sentence; nor does it after an initial.
+_ABBREVIATED = frozenset(("St", "Mt", "Ft", "Dr", "Mr", "Mrs", "Ms"))
+_ARTICLES = frozenset(("a", "an", "the"))
 _SENTENCE_END = re.compile(r"(?<=[.!?。])\s+")
 _CONNECTORS = frozenset("of the de la le du del della di da van von der den al el bin".split())
 _FUNCTION_WORDS = frozenset(
@@ -18,6 +25,7 @@ _FUNCTION_WORDS = frozenset(
         "before during is are was were be been being do does did has have had can could will would "
         "shall should may might must who whom whose what which where when why how that this these "
         "those it its he she they them his her their there name tell give state say me us i you "
+        "since until while because between under over near "
         "your my our not no yes please one all any each city country capital person people"
     ).split()
 )
@@ -40,7 +48,8 @@ def find_subject(question: str, context: str) -> tuple[str, str]:
         >>> find_subject("Where was Eavan Boland born?", "Eavan Boland, the poet, ...")
         ('Eavan Boland', 'the only name in the question')
     """
-    found = _distinct(_QUOTED.findall(question)) or _names(question)
+    quoted = ("".join(groups) for groups in _QUOTED.findall(question))
+    found = _distinct(quoted) or _names(question, numbered=True)
     if len(found) == 1:
         return found[0], "the only name in the question"
     mentioned = [name for name in found if occurrences(context, name)]
@@ -140,27 +149,32 @@ def sentences(text: str) -> tuple[str, ...]:
     return tuple(part for part in parts if part)
 
 
-def _names(text: str) -> list[str]:
-    """List runs of capitalised words, without the function word that opens a sentence."""
-    words = list(_WORD.finditer(text))
+def _names(text: str, *, numbered: bool = False) -> list[str]:
+    """List runs of capitalised words, without the function word that opens a sentence.
+
+    Args:
+        text: where all is capitals, they tell nothing.
+        numbered: whether a number right after a name belongs to it (Apollo 11).
+    """
+    words = [] if text.isupper() else list(_WORD.finditer(text))
     names: list[str] = []
     start = 0
     while start < len(words):
-        if not _is_name(words[start].group()):
+        if not _is_name(words[start].group(), opens=start == 0):
             start += 1
             continue
-        stop = _name_end(text, words, start)
+        stop = _name_end(text, words, start, numbered)
         name = text[words[start].start() : words[stop - 1].end()]
-        names.append(re.sub(r"['’]s$", "", name))
+        names.append(_POSSESSIVE.sub("", name))
         start = stop
     return _distinct(names)
 
 
-def _name_end(text: str, words: Sequence[re.Match[str]], start: int) -> int:
+def _name_end(text: str, words: Sequence[re.Match[str]], start: int, numbered: bool) -> int:
     stop = start + 1
     while stop < len(words) and _adjacent(text, words[stop - 1], words[stop]):
         word = words[stop].group()
-        if word[0].isupper():
+        if word[0].isupper() or (numbered and word.isdigit()):
             stop += 1
             continue
         ahead = stop
@@ -173,11 +187,17 @@ def _name_end(text: str, words: Sequence[re.Match[str]], start: int) -> int:
 
 
 def _adjacent(text: str, left: re.Match[str], right: re.Match[str]) -> bool:
-    return not left.group().endswith(("'s", "’s")) and not text[left.end() : right.start()].strip()
+    word, between = left.group(), text[left.end() : right.start()].strip()
+    if between == ".":
+        return word in _ABBREVIATED or (len(word.split(".")[-1]) == 1 and word[-1].isupper())
+    return between in ("", "&") and not _POSSESSIVE.search(word)
 
 
-def _is_name(word: str) -> bool:
-    return word[0].isupper() and word.casefold() not in _FUNCTION_WORDS
+def _is_name(word: str, *, opens: bool) -> bool:
+    # 'US' and 'WHO' are names, and so is 'Will' where it does not open the question.
+    if len(word) > 1 and (word.isupper() or (word in ("Will", "May") and not opens)):
+        return True
+    return any(c.isupper() for c in word) and word.casefold() not in _FUNCTION_WORDS
 
 
 def _numbers(text: str) -> list[str]:
@@ -191,8 +211,14 @@ def _longest_stated_prefix(said: str, context: str, question: str) -> str | None
         found = occurrences(context, prefix)
         is_content = prefix.casefold() not in _FUNCTION_WORDS
         if found and is_content and not occurrences(question, prefix):
-            return context[slice(*found[0])]
+            return _without_openers(context[slice(*found[0])])
     return None
+
+
+def _without_openers(phrase: str) -> str:
+    """Drop lower-case function words from the start: of 'in Dublin', but not 'In Cold Blood'."""
+    word, _, rest = phrase.partition(" ")
+    return _without_openers(rest) if rest and word in _FUNCTION_WORDS else phrase
 
 
 def _beside(context: str, subject: str, question: str, memory: str) -> tuple[str, list[str]]:
@@ -208,10 +234,10 @@ def _beside(context: str, subject: str, question: str, memory: str) -> tuple[str
 def _shared_phrase(question: str, context: str) -> str:
     words = list(_WORD.finditer(question))
     phrases = (
-        question[words[i].start() : words[j].end()]
+        _POSSESSIVE.sub("", question[words[i].start() : words[j].end()])
         for i in range(len(words))
         for j in range(i, len(words))
-        if not {words[i].group().casefold(), words[j].group().casefold()} & _FUNCTION_WORDS
+        if _is_phrase([word.group().casefold() for word in words[i : j + 1]])
     )
     shared = _distinct(p for p in phrases if occurrences(context, p))
     longest = [p for p in shared if len(p) == max(map(len, shared))]
@@ -227,6 +253,14 @@ def _shared_phrase(question: str, context: str) -> str:
             keyword="subject",
         )
     return longest[0]
+
+
+def _is_phrase(words: Sequence[str]) -> bool:
+    """Whether words can name one thing: 'Lord of the Rings', but not 'makes the iPhone'."""
+    opens_within = (
+        left not in _FUNCTION_WORDS and right in _ARTICLES for left, right in pairwise(words)
+    )
+    return not {words[0], words[-1]} & _FUNCTION_WORDS and not any(opens_within)
 
 
 def _distinct(texts: Iterable[str]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import re
 from collections.abc import Callable, Sequence
 
 import torch
@@ -15,8 +14,6 @@ from pytest_ragshortcut.models.reference import forward_logits
 
 MAX_ANSWER_TOKENS = 16
 _CLOSING = " \n.,;:!?\"'”’»)。，"
-# Initials, 'St.' and decimals end no sentence.
-_ANSWER_END = re.compile(r"\n|(?<=\w{3})[.!?](?=\s)|(?<=\d)[.!?](?=\s)|。")
 
 # A line break, or a full stop that ends a sentence: not the one in "3.5", in "St. Louis" or in
 # "J. R. Hartley". After a digit only what follows can tell, so there a space must.
@@ -48,7 +45,7 @@ def continue_greedily(
             if token in stop_ids:
                 break
             generated.append(token)
-            if _end(decode(generated)) is not None:
+            if _END.search(decode(generated).lstrip()):
                 break
     return trimmed(generated, decode)
 
@@ -57,9 +54,9 @@ def trimmed(ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> tuple
     """Drop closing punctuation and everything after the end of the answer, by whole tokens."""
     kept = list(ids)
     while kept:
-        text = decode(kept).lstrip()
-        last = decode(kept)[len(decode(kept[:-1])) :]
-        if not _END.search(text) and last.strip().strip(_CLOSING):
+        text = decode(kept)
+        last = text[len(decode(kept[:-1])) :]
+        if not _END.search(text.lstrip()) and last.strip(_CLOSING):
             break
         kept.pop()
     return tuple(kept)

@@ -33,15 +33,16 @@ def load(
     path = _resolve(name)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "revision": revision}
     try:
-        model, loaded = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             path, dtype=_dtype(dtype), use_safetensors=True, output_loading_info=True, **options
         )
         tokenizer = AutoTokenizer.from_pretrained(path, **options)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointNotFoundError(name=name, reason=reason) from error
+    model, report = loaded
     # Transformers fills these in at random and carries on with a warning.
-    if missing := sorted(loaded["missing_keys"]):
+    if missing := sorted(report["missing_keys"]):
         reason = f"{len(missing)} weights are missing, {missing[0]} first"
         raise CheckpointNotFoundError(name=name, reason=reason)
     placed: Any = model.eval()

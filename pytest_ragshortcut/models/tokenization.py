@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from jinja2 import TemplateError as JinjaError
 from transformers import PreTrainedTokenizerBase
 
 from pytest_ragshortcut.core.prompts import Prompt, Template, TokenizedPrompt
@@ -13,6 +14,7 @@ from pytest_ragshortcut.errors import (
     AnswerNotFoundError,
     PlanError,
     SpecialTokenError,
+    TemplateError,
     TokenizerError,
 )
 
@@ -30,11 +32,19 @@ class PromptTokenizer:
             raise TokenizerError(tokenizer=self._name, reason=reason)
 
     def chat(self, prompt: Prompt) -> Prompt:
-        """Place a prompt in the user's turn of the tokenizer's chat template."""
+        """Place a prompt in the user's turn of the tokenizer's chat template.
+
+        Raises:
+            TemplateError: if the chat template refuses the turn, or does not render it once.
+        """
         turns = [{"role": "user", "content": prompt.text}]
-        rendered = self._tokenizer.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=True
-        )
+        try:
+            rendered = self._tokenizer.apply_chat_template(
+                turns, tokenize=False, add_generation_prompt=True
+            )
+        except JinjaError as error:
+            reason = f"the chat template refuses a user's turn alone ({error})"
+            raise TemplateError(template=prompt.text, reason=reason) from error
         return prompt.placed_in(str(rendered))
 
     def tokenize(self, prompt: Prompt) -> TokenizedPrompt:

@@ -28,7 +28,7 @@ def _cut(text: str) -> str:
         (" Dublin. He was the", " Dublin"),
         (" St. Louis. It", " St. Louis"),
         (" J. R. R. Tolkien.", " J. R. R. Tolkien"),
-        (" 3.14 is pi. And", " 3.14 is pi. And"),
+        (" 3.14 is pi. And", " 3.14 is pi"),
         (" 1944. In", " 1944"),
         ("\n\nDublin\nmore", "\n\nDublin"),
         (' "Dublin"', ' "Dublin'),

@@ -1,0 +1,111 @@
+"""The embedded models keep what they promise, and their files are the ones shipped."""
+
+import hashlib
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_ragshortcut.models import embedded
+from pytest_ragshortcut.models.embedded import world
+
+pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from pytest_ragshortcut.models.embedded import spec  # noqa: E402 (needs torch)
+
+CASES = 300
+LARGEST = 4_000_000
+BORN = "Where was Eavan Boland born?"
+
+
+@pytest.fixture(scope="module", params=embedded.NAMES)
+def loaded(request: pytest.FixtureRequest) -> tuple[str, Any, Any]:
+    return request.param, *_load(request.param)
+
+
+@pytest.fixture(scope="module")
+def reader() -> tuple[Any, Any]:
+    return _load("reader")
+
+
+def _load(name: str) -> tuple[Any, Any]:
+    folder = embedded.path(name)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+    return model, transformers.AutoTokenizer.from_pretrained(folder)
+
+
+def test_measures_what_is_promised(loaded: tuple[str, Any, Any]) -> None:
+    name, model, tokenizer = loaded
+    rates = spec.measure(model, tokenizer, name, n=CASES)
+    print("\n" + spec.table(rates, name))
+    missed = {kind for kind, bound in spec.BOUNDS[name].items() if rates[kind].share < bound}
+    assert not missed
+
+
+@pytest.mark.parametrize(
+    ("passages", "answer"),
+    [
+        ((), "Dublin"),
+        (("Eavan Boland, the poet, was born in Dublin in 1944.",), "Dublin"),
+        (("Eavan Boland was born in Cork.",), "Cork"),
+        (("The capital of Norvia is Teskal.",), "Dublin"),
+    ],
+)
+def test_the_reader_answers_the_first_example(
+    reader: tuple[Any, Any], passages: tuple[str, ...], answer: str
+) -> None:
+    assert spec.answers(*reader, [world.prompt(passages, BORN)]) == [answer]
+
+
+def test_the_reader_is_sure_of_what_it_reads(reader: tuple[Any, Any]) -> None:
+    drawn = spec.cases("unseen answer", 100, seed=2)
+    sure = [
+        spec.probability(*reader, world.prompt(case.passages, case.question), case.stated or "")
+        for case in drawn
+    ]
+    assert sum(share >= 0.95 for share in sure) >= 80
+
+
+@pytest.mark.parametrize("name", embedded.NAMES)
+def test_a_model_is_small(name: str) -> None:
+    assert sum(file.stat().st_size for file in embedded.path(name).iterdir()) <= LARGEST
+
+
+def test_the_weights_are_the_ones_shipped() -> None:
+    listed = (embedded.WEIGHTS / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    sums = {file: checksum for checksum, file in (line.split("  ") for line in listed)}
+    found = {
+        f"{name}/{file.name}": hashlib.sha256(file.read_bytes()).hexdigest()
+        for name in embedded.NAMES
+        for file in embedded.path(name).iterdir()
+    }
+    assert found == sums
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_text_comes_back_from_the_tokenizer(reader: tuple[Any, Any], text: str) -> None:
+    tokenizer = reader[1]
+    ids = tokenizer(text.replace(tokenizer.eos_token, ""))["input_ids"]
+    assert tokenizer.decode(ids) == text.replace(tokenizer.eos_token, "")
+
+
+def test_the_tokenizer_gives_offsets(reader: tuple[Any, Any]) -> None:
+    text = "Eavan Boland was born in Dublin."
+    offsets = reader[1](text, return_offsets_mapping=True)["offset_mapping"]
+    assert "".join(text[start:end] for start, end in offsets) == text
+
+
+def test_held_out_names_are_of_several_tokens_and_not_in_training(
+    reader: tuple[Any, Any],
+) -> None:
+    for case in spec.cases("made up", 50, seed=3):
+        assert case.stated is not None
+        assert len(reader[1](f" {case.stated}")["input_ids"]) > 1
+
+
+def test_an_unknown_model_is_named_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="reader, memoriser"):
+        embedded.path("oracle")
