@@ -10,9 +10,7 @@ from pytest_ragshortcut.core.spans import occurrences
 from pytest_ragshortcut.errors import AmbiguousSpanError, AnswerNotFoundError
 
 _WORD = re.compile(r"\w+(?:[.'’-]\w+)*")
-_QUOTED = re.compile(
-    r"\"([^\"]+)\"|“([^”]+)”|«([^»]+)»|(?<!\w)‘(.+?)’(?!\w)|(?<!\w)'(.+?)'(?!\w)"
-)
+_QUOTED = re.compile(r"\"([^\"]+)\"|“([^”]+)”|«([^»]+)»|(?<!\w)‘(.+?)’(?!\w)|(?<!\w)'(.+?)'(?!\w)")
 _POSSESSIVE = re.compile(r"['’]s$")
 # After these a full stop ends no sentence; nor does it after an initial.
 _ABBREVIATED = frozenset(("St", "Mt", "Ft", "Dr", "Mr", "Mrs", "Ms"))

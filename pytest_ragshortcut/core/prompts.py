@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from pytest_ragshortcut.core.cases import RagCase
-from pytest_ragshortcut.core.spans import CharSpan, TokenSpan, occurrences, positions, runs
+from pytest_ragshortcut.core.spans import (
+    CharSpan,
+    TokenSpan,
+    occurrences,
+    positions,
+    runs,
+    tokens_of,
+)
 from pytest_ragshortcut.errors import PlanError, SpanNotFoundError, TemplateError
 
 Book = Literal["open", "closed"]
@@ -74,6 +81,23 @@ class Prompt:
             for role, spans in self.spans.items()
         }
         return Prompt(rendered, moved)
+
+    def tokenized(
+        self, ids: Sequence[int], tokens: Sequence[str], offsets: Sequence[CharSpan]
+    ) -> TokenizedPrompt:
+        """Carry the spans over to tokens; what is neither context nor question is the template.
+
+        Args:
+            ids: (n_tokens,) token ids.
+            tokens: (n_tokens,) each token's text.
+            offsets: (n_tokens,) each token's character span.
+        """
+        spans = {role: tokens_of(self.text, offsets, chars) for role, chars in self.spans.items()}
+        parts = [spans[role] for role in ("context", "question") if role in spans]
+        inside = {position for part in parts for position in positions(part)}
+        spans["template"] = runs(set(range(len(ids))) - inside)
+        spans["last"] = ((len(ids) - 1, len(ids)),)
+        return TokenizedPrompt(self.text, tuple(ids), tuple(tokens), spans, n_prompt=len(ids))
 
     def with_phrase(self, role: str, phrase: str, *, region: str, last: bool = False) -> Prompt:
         """Add a role: the occurrences of a phrase inside a region, or its last one alone.

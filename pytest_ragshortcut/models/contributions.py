@@ -28,8 +28,9 @@ from pytest_ragshortcut.models.hooks import (
     quiet,
 )
 
-# Weights and values are rounded to the model's dtype before they meet here.
-_MAX_ERROR = {torch.float64: 1e-5, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 8e-2}
+# Weights and values are rounded to the model's dtype before they meet here, and some norms and
+# softmaxes compute in single precision even in a double-precision model.
+_MAX_ERROR = {torch.float64: 1e-4, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 8e-2}
 
 
 def read_contributions(

@@ -9,7 +9,7 @@ from jinja2 import TemplateError as JinjaError
 from transformers import PreTrainedTokenizerBase
 
 from pytest_ragshortcut.core.prompts import Prompt, Template, TokenizedPrompt
-from pytest_ragshortcut.core.spans import CharSpan, runs, tokens_of
+from pytest_ragshortcut.core.spans import CharSpan
 from pytest_ragshortcut.errors import (
     AnswerNotFoundError,
     PlanError,
@@ -57,20 +57,7 @@ class PromptTokenizer:
         self._require_plain_text(prompt)
         ids, offsets = self._encode(prompt.text)
         self._require_cover(prompt.text, offsets)
-        spans = {
-            role: tokens_of(prompt.text, offsets, chars) for role, chars in prompt.spans.items()
-        }
-        parts = [spans[role] for role in ("context", "question") if role in spans]
-        inside = {p for part in parts for start, stop in part for p in range(start, stop)}
-        spans["template"] = runs(set(range(len(ids))) - inside)
-        spans["last"] = ((len(ids) - 1, len(ids)),)
-        return TokenizedPrompt(
-            text=prompt.text,
-            input_ids=tuple(ids),
-            tokens=self.token_texts(ids),
-            spans=spans,
-            n_prompt=len(ids),
-        )
+        return prompt.tokenized(ids, self.token_texts(ids), offsets)
 
     def reading(self, prompt: TokenizedPrompt, answer: str | tuple[int, ...]) -> TokenizedPrompt:
         """Set a prompt to read an answer; a text is tokenized together with the prompt.

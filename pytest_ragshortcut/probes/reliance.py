@@ -19,7 +19,11 @@ from pytest_ragshortcut.core.reliance import (
     score,
     verdict,
 )
-from pytest_ragshortcut.errors import OptionError, UnsupportedArchitectureError
+from pytest_ragshortcut.errors import (
+    AdapterSelfCheckError,
+    OptionError,
+    UnsupportedArchitectureError,
+)
 from pytest_ragshortcut.probes.contributions import contribute
 from pytest_ragshortcut.probes.knockout import knock_out
 from pytest_ragshortcut.probes.resolve import Resolved, resolve
@@ -146,7 +150,7 @@ def _read_knockout(model: ProbeModel, resolved: Resolved) -> list[Evidence]:
 def _read_contributions(model: ProbeModel, resolved: Resolved) -> list[Evidence]:
     try:
         result = contribute(model, resolved.open_book)
-    except UnsupportedArchitectureError as error:
+    except (UnsupportedArchitectureError, AdapterSelfCheckError) as error:
         return [Evidence("contributions", math.nan, error.problem)]
     attribute, subject = float(result.of("attribute").sum()), float(result.of("subject").sum())
     reading = "attribute / (attribute + subject), summed over layers"

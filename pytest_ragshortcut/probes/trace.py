@@ -115,7 +115,7 @@ def trace_prompt(
     probabilities = [reading.probability for reading in model.run(ProbePlan(rows))]
     n_samples = len(corruptions)
     clean, corrupted = probabilities[0], np.array(probabilities[1 : 1 + n_samples])
-    cells = np.array(probabilities[1 + n_samples :]).reshape(-1, len(sites), n_samples)
+    cells = np.array(probabilities[1 + n_samples :]).reshape(model.n_layers, len(sites), n_samples)
     restored = np.full((model.n_layers, len(prompt.input_ids)), np.nan)
     effect = restored.copy()
     restored[:, sites] = cells.mean(axis=-1)

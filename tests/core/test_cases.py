@@ -36,7 +36,8 @@ def test_the_repr_of_a_case_is_the_case(case: RagCase) -> None:
 
 
 def test_the_repr_leaves_out_what_the_caller_left_out() -> None:
-    assert repr(RagCase("Where?", ["Here."], answer="x")) == "RagCase('Where?', ('Here.',), answer='x')"
+    case = RagCase("Where?", ["Here."], answer="x")
+    assert repr(case) == "RagCase('Where?', ('Here.',), answer='x')"
 
 
 def test_a_case_is_frozen() -> None:

@@ -18,7 +18,7 @@ MODULES = [
     *(f"{testing.__name__}.{module.name}" for module in pkgutil.iter_modules(testing.__path__)),
 ]
 # Declarations, drawings and classes: nothing that an example would say better than its name.
-WITHOUT_EXAMPLES = {"figures", "ports", "reliance", "ledger"}
+WITHOUT_EXAMPLES = {"figures", "ports", "reliance", "ledger", "mechanism"}
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -86,9 +86,7 @@ def test_a_share_of_nothing_is_undefined() -> None:
     assert share(1.0, 3.0) == 0.25
 
 
-@given(
-    st.lists(st.floats(0, 100), min_size=1, max_size=30), st.floats(0, 1, exclude_min=True)
-)
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=30), st.floats(0, 1, exclude_min=True))
 def test_a_top_mean_lies_between_the_mean_and_the_maximum(
     values: list[float], top_share: float
 ) -> None:

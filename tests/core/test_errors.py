@@ -104,7 +104,8 @@ def test_the_tree_in_the_module_names_every_class(kind: type[RagShortcutError]) 
 
 
 def test_the_problem_shows_the_value_next_to_its_limit() -> None:
-    assert "70 tokens, 6 more than the model's window of 64" in str(sample(errors.PromptTooLongError))
+    too_long = str(sample(errors.PromptTooLongError))
+    assert "70 tokens, 6 more than the model's window of 64" in too_long
     undefined = str(sample(errors.UndefinedEffectError))
     assert "p(clean)=0.0121" in undefined
     assert "0.0001 < min_total_effect 0.01" in undefined

@@ -101,9 +101,7 @@ def test_of_several_names_the_one_that_the_context_mentions_is_the_subject(
         ("Who played Batman in 'The Dark Knight' or 'Batman'?", ("The Dark Knight", "Batman")),
     ],
 )
-def test_two_subjects_are_never_guessed_between(
-    question: str, candidates: tuple[str, ...]
-) -> None:
+def test_two_subjects_are_never_guessed_between(question: str, candidates: tuple[str, ...]) -> None:
     with pytest.raises(AmbiguousSpanError) as raised:
         find_subject(question, question)
     assert raised.value.candidates == candidates

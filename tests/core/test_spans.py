@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -54,7 +56,7 @@ def test_a_phrase_between_spaces_is_always_found(before: str, phrase: str, after
         assert all(text[start:stop] == spelled for start, stop in found)
         assert found
         # In order, and never overlapping.
-        assert all(left[1] <= right[0] for left, right in zip(found, found[1:], strict=False))
+        assert all(left[1] <= right[0] for left, right in pairwise(found))
 
 
 @given(st.text(max_size=20), st.sampled_from(["Rome", "", "a b"]))
@@ -70,7 +72,7 @@ def test_runs_and_positions_are_inverse(chosen: set[int]) -> None:
     grouped = runs(chosen)
     assert positions(grouped) == tuple(sorted(chosen))
     # Neighbouring runs have a gap between them, or they were one run.
-    assert all(left[1] < right[0] for left, right in zip(grouped, grouped[1:], strict=False))
+    assert all(left[1] < right[0] for left, right in pairwise(grouped))
 
 
 @given(
@@ -82,7 +84,7 @@ def test_a_token_belongs_to_a_span_when_they_share_a_letter(
     text: str, cuts: set[int], span: tuple[int, int]
 ) -> None:
     edges = [0, *sorted(cut for cut in cuts if cut < len(text)), len(text)]
-    offsets = list(zip(edges, edges[1:], strict=False))
+    offsets = list(pairwise(edges))
     start, stop = min(span), min(max(span), len(text))
     hit = set(positions(tokens_of(text, offsets, [(start, stop)])))
     for index, (left, right) in enumerate(offsets):

@@ -251,8 +251,8 @@ def test_an_output_projection_of_which_the_map_knows_nothing_is_refused() -> Non
     built: Any = tiny.fresh("llama")
 
     class Squared(nn.Linear):
-        def forward(self, input: torch.Tensor) -> torch.Tensor:
-            return super().forward(input) ** 2
+        def forward(self, heads: torch.Tensor) -> torch.Tensor:
+            return super().forward(heads) ** 2
 
     original = built.model.layers[1].self_attn.o_proj
     squared = Squared(32, 32, bias=False, dtype=torch.float64)
@@ -278,9 +278,7 @@ def test_attention_that_computes_something_else_when_it_returns_weights_is_refus
 def test_the_answer_is_read_beside_the_contributions() -> None:
     executor: ReferenceExecutor = tiny.executor("llama")
     prompt = tiny.greedy_prompt(executor.model)
-    plain, asked = executor.run(
-        ProbePlan((PlanRow(prompt), PlanRow(prompt, contributions=True)))
-    )
+    plain, asked = executor.run(ProbePlan((PlanRow(prompt), PlanRow(prompt, contributions=True))))
     assert plain.contributions is None
     assert (asked.logprobs == plain.logprobs).all()
     assert asked.contributions is not None

@@ -32,7 +32,7 @@ def in_training(name: str) -> PreTrainedModel:
 
 
 def snapshot(model: PreTrainedModel) -> dict[str, Any]:
-    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_forward_hooks_with_kwargs")
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
     return {
         "config": repr(model.config.to_dict()),
         "attention": model.config._attn_implementation,
@@ -107,7 +107,7 @@ def failing(module: nn.Module, error: BaseException, *, call: int) -> Iterator[N
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2", "falcon", "mpt", "bloom"])
 @pytest.mark.parametrize("error", [RuntimeError("stop"), KeyboardInterrupt()], ids=repr)
-@pytest.mark.parametrize("call", range(1, 8))
+@pytest.mark.parametrize("call", range(1, 7))
 def test_an_exception_in_any_forward_of_a_plan_leaves_the_model_as_it_was(
     name: str, error: BaseException, call: int
 ) -> None:
@@ -115,9 +115,9 @@ def test_an_exception_in_any_forward_of_a_plan_leaves_the_model_as_it_was(
     architecture = map_architecture(model)
     executor = ReferenceExecutor(model, architecture)
     before = snapshot(model)
+    # Six forwards: a clean row, states to restore, the batch, and three for contributions.
     with failing(architecture.layers[1].layer, error, call=call), pytest.raises(type(error)):
-        for _ in range(2):
-            executor.run(everything(model, contributions=True))
+        executor.run(everything(model, contributions=True))
     assert_same(before, snapshot(model))
 
 
@@ -149,7 +149,7 @@ def test_an_exception_in_the_middle_of_an_answer_leaves_the_model_as_it_was() ->
         layer = asked.architecture.layers[0].layer
         for error in (RuntimeError("stop"), KeyboardInterrupt()):
             with failing(layer, error, call=2), pytest.raises(type(error)):
-                asked.alternatives(prompt, 2)
+                list(asked.alternatives(prompt, 2))
         assert_same(before, snapshot(built))
     finally:
         built.eval()

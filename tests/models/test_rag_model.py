@@ -115,17 +115,16 @@ def test_the_mask_token_is_the_first_of_its_kind_that_exists() -> None:
     assert RagModel(built, metaspace).mask_token() == metaspace.unk_token_id
 
 
-def test_a_stop_token_opens_no_alternative_and_ends_no_answer() -> None:
+def test_a_stop_token_opens_no_alternative_and_ends_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     built, tokenizer = tiny.rag_parts()
     asked = RagModel(built, tokenizer)
     prompt = asked.tokenize(asked.render(CASE))
     (first,) = list(asked.alternatives(prompt, 1))
-    built.generation_config.eos_token_id = [first.token_ids[0], 3]
-    try:
-        assert list(asked.alternatives(prompt, 1))[0].token_ids == ()
-        assert asked.generate([prompt])[0].text == ""
-    finally:
-        built.generation_config.eos_token_id = None
+    monkeypatch.setattr(built.generation_config, "eos_token_id", [first.token_ids[0], 3])
+    assert next(iter(asked.alternatives(prompt, 1))).token_ids == ()
+    assert asked.generate([prompt])[0].text == ""
 
 
 def test_another_template_asks_the_same_model() -> None:

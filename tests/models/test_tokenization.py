@@ -31,8 +31,9 @@ PASSAGE = "Eavan Boland, the poet, was born in Dublin in 1944."
 CASE = RagCase("Where was Eavan Boland born?", [PASSAGE, "Cork lies in Ireland."])
 
 TEXT = st.text(min_size=1, max_size=24).filter(str.strip) | st.sampled_from(
-    ["日本の首都は東京です。", "👩‍👩‍👧 and 🇮🇪 Dublin", "naïve café, Ångström", "  Cork\t\n ", "Übergröße",
-     "كتاب قديم", "ไทย", "e\u0301clair", "{question} {context}", "x", "a\u00a0b\u2009c", "▁ ▁Dublin"]
+    ["日本の首都は東京です。", "👩‍👩‍👧 and 🇮🇪 Dublin", "naïve café, Ångström", "  Cork\t\n ", "x",
+     "Übergröße", "كتاب قديم", "ไทย", "e\u0301clair", "{question} {context}", "a\u00a0b\u2009c",
+     "▁ ▁Dublin"]
 )  # fmt: skip
 every_tokenizer = pytest.mark.parametrize("kind", tiny.TOKENIZERS)
 
@@ -59,9 +60,8 @@ def test_a_role_is_the_tokens_that_share_a_letter_with_it(
     assert tokenized.input_ids == tuple(tokenizer(prompt.text)["input_ids"])
     for role, ((start, stop),) in prompt.spans.items():
         letters = {i for i in range(start, stop) if not prompt.text[i].isspace()}
-        expected = {
-            index for index, (left, right) in enumerate(offsets) if letters & set(range(left, right))
-        }
+        covered = [set(range(left, right)) for left, right in offsets]
+        expected = {index for index, letter in enumerate(covered) if letters & letter}
         assert set(tokenized.positions(role)) == expected
         assert expected
 
@@ -246,9 +246,8 @@ def test_a_chat_template_that_strips_a_space_which_the_passage_has_is_refused() 
 
 
 def test_a_chat_template_that_raises_is_refused_with_its_own_words() -> None:
-    tokenizer = copied(
-        tiny.byte_level_tokenizer(), chat_template="{{ raise_exception('a system turn is needed') }}"
-    )
+    refusal = "{{ raise_exception('a system turn is needed') }}"
+    tokenizer = copied(tiny.byte_level_tokenizer(), chat_template=refusal)
     with pytest.raises(TemplateError, match="a system turn is needed"):
         PromptTokenizer(tokenizer, CHAT).chat(render(CASE, CHAT))
 

@@ -1,0 +1,107 @@
+"""From a swap to a score and a verdict: every limit, from both sides."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_ragshortcut.core.effects import follow
+from pytest_ragshortcut.core.prompts import TokenizedPrompt
+from pytest_ragshortcut.core.reliance import SENTENCES, Limits, Verdict, score, verdict
+from pytest_ragshortcut.core.results import SwapResult, plain
+
+LIMITS = Limits()
+PROBABILITIES = st.lists(
+    st.tuples(st.floats(1e-6, 0.5), st.floats(1e-6, 0.5)), min_size=1, max_size=4
+)
+
+
+def swap(*pairs: tuple[float, float]) -> SwapResult:
+    """Make a swap from (substitute, memory) probabilities, one pair a substitute."""
+    substitute, memory = np.array(pairs).T
+    return SwapResult(
+        prompt=TokenizedPrompt("a", (1,), ("a",), {}, 1),
+        context_answer="Rome",
+        memory_answer="Oslo",
+        substitutes=tuple(f"place {index}" for index in range(len(pairs))),
+        substitute_probability=substitute,
+        memory_probability=memory,
+        follow_each=np.array([follow(np.log(s), np.log(m)) for s, m in pairs]),
+        n_substitute=0,
+        n_original=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("pairs", "known", "expected"),
+    [
+        ([(0.81, 0.19)], 0.49, Verdict.CONTEXT),
+        ([(0.81, 0.19)], 0.5, Verdict.SHORTCUT),
+        ([(0.79, 0.21)], 0.5, Verdict.MIXED),
+        ([(0.21, 0.79)], 0.5, Verdict.MIXED),
+        ([(0.19, 0.81)], 0.5, Verdict.MEMORY),
+        ([(0.19, 0.81)], 0.0, Verdict.MEMORY),
+        ([(0.9, 0.1), (0.1, 0.9)], 0.5, Verdict.UNDECIDED),
+        ([(0.9, 0.1), (0.7, 0.3)], 0.0, Verdict.CONTEXT),
+        ([(0.02, 0.02)], 1.0, Verdict.UNGROUNDED),
+        ([(0.04, 0.02)], 1.0, Verdict.MIXED),
+    ],
+)
+def test_a_verdict_is_reached_at_its_limit(
+    pairs: list[tuple[float, float]], known: float, expected: Verdict
+) -> None:
+    reached, reason = verdict(swap(*pairs), known=known, limits=LIMITS)
+    assert reached == expected
+    assert any(character.isdigit() for character in reason)
+
+
+@given(pairs=PROBABILITIES, known=st.floats(0, 1))
+def test_score_interval_and_verdict_agree(pairs: list[tuple[float, float]], known: float) -> None:
+    swapped = swap(*pairs)
+    context, (low, high) = score(swapped, "context", limits=LIMITS)
+    memory, (memory_low, memory_high) = score(swapped, "parametric", limits=LIMITS)
+    reached, _ = verdict(swapped, known=known, limits=LIMITS)
+    assert math.isnan(context) == math.isnan(memory) == (reached == Verdict.UNGROUNDED)
+    if reached == Verdict.UNGROUNDED:
+        return
+    assert 0.0 <= low <= context + 1e-12 <= high + 2e-12 <= 1.0 + 2e-12
+    assert context + memory == pytest.approx(1.0)
+    assert (memory_low, memory_high) == pytest.approx((1.0 - high, 1.0 - low))
+    assert (reached in (Verdict.CONTEXT, Verdict.SHORTCUT)) <= (context >= 0.8)
+    assert (reached == Verdict.MEMORY) <= (context <= 0.2)
+
+
+@given(pairs=PROBABILITIES)
+def test_a_model_that_knows_no_more_is_never_a_shortcut(pairs: list[tuple[float, float]]) -> None:
+    assert verdict(swap(*pairs), known=0.0, limits=LIMITS)[0] != Verdict.SHORTCUT
+
+
+def test_every_verdict_has_a_sentence() -> None:
+    assert set(SENTENCES) == set(Verdict)
+    assert len(set(SENTENCES.values())) == len(Verdict)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (Verdict.MIXED, "MIXED"),
+        (np.float64(0.5), 0.5),
+        (np.int64(3), 3),
+        (math.inf, None),
+        (np.array([[1.0, math.nan]]), [[1.0, None]]),
+        ({1: (2.0, {"a": math.nan})}, {"1": [2.0, {"a": None}]}),
+        (LIMITS, {"min_context_follow": 0.8, "max_memory_follow": 0.2, "min_mass": 0.05,
+                  "min_known": 0.5}),
+        (None, None),
+        (True, True),
+    ],
+)  # fmt: skip
+def test_plain_values_are_builtins(value: Any, expected: Any) -> None:
+    made = plain(value)
+    assert made == expected
+    assert type(made) is type(expected)
