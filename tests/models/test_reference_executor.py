@@ -249,6 +249,18 @@ def mixed_rows(at: Setting, prompt: TokenizedPrompt) -> list[PlanRow]:
     ]
 
 
+def test_rows_of_one_length_may_read_at_different_positions() -> None:
+    at = Setting("llama")
+    prompts = [tiny.prompt(tiny.ids(12), (5,), n_prompt=n) for n in (8, 10, 12)]
+    clean = [PlanRow(prompt) for prompt in prompts]
+    disturbed = [PlanRow(prompt, at.corruption) for prompt in prompts]
+    together = at.run(*clean, *disturbed)
+    for row, read in zip((*clean, *disturbed), together, strict=True):
+        (alone,) = at.run(row)
+        assert read == pytest.approx(alone, abs=at.close)
+    assert np.ptp([read[0] for read in together]) > 0.1
+
+
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2", "falcon"])
 def test_a_small_batch_limit_gives_the_same_readings(
     name: str, monkeypatch: pytest.MonkeyPatch

@@ -239,6 +239,21 @@ def test_a_chat_template_that_repeats_or_changes_the_turn_is_refused(
         asked.chat(render(CASE, CHAT))
 
 
+def test_a_chat_template_that_writes_the_start_token_has_it_once() -> None:
+    tokenizer = copied(
+        tiny.metaspace_tokenizer(),
+        bos_token="<s>",
+        chat_template="{{ bos_token }}" + TURNS.replace("CONTENT", ""),
+    )
+    start = tokenizer.convert_tokens_to_ids("<s>")
+    for template in (CHAT, PLAIN):
+        asked = PromptTokenizer(tokenizer, template)
+        prompt = render(CASE, template)
+        tokenized = asked.tokenize(asked.chat(prompt) if template.chat else prompt)
+        assert tokenized.input_ids[0] == start
+        assert tokenized.input_ids.count(start) == 1
+
+
 def test_a_chat_template_that_strips_a_space_which_the_passage_has_is_refused() -> None:
     asked = PromptTokenizer(chatting("| trim"), CHAT)
     with pytest.raises(TemplateError, match="0 times"):
