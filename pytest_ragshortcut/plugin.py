@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["rag_model", "rag_probe"]
 
 _PROPERTY = "rag_checks"
-_LEDGER = pytest.StashKey[Ledger]()
 _BASELINE = pytest.StashKey["Baseline | None"]()
 
 
@@ -94,25 +93,23 @@ def pytest_ragshortcut_load_model(settings: Settings) -> ProbeModel:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Keep the test's checks, and fail it if one of them was never compared."""
     with recording(item.nodeid) as ledger:
-        item.stash[_LEDGER] = ledger
-        yield
-        ledger.require_compared()
+        try:
+            yield
+            ledger.require_compared()
+        finally:
+            _attach(item, ledger)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Attach the checks to the report, as text that survives every transport."""
-    report = yield
-    ledger = item.stash.get(_LEDGER, None)
-    if call.when == "call" and ledger is not None and ledger.entries:
+def _attach(item: pytest.Item, ledger: Ledger) -> None:
+    """Leave the checks where every report of the test finds them, as text that travels."""
+    # A test that is run again replaces what it said before.
+    item.user_properties[:] = [kept for kept in item.user_properties if kept[0] != _PROPERTY]
+    if ledger.entries:
         checks = [
             {"record": entry.record, "claims": entry.claims, "held": entry.held}
             for entry in ledger.entries
         ]
-        report.user_properties.append((_PROPERTY, json.dumps(checks)))
-    return report
+        item.user_properties.append((_PROPERTY, json.dumps(checks)))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -96,28 +96,45 @@ def find_context_answer(
 
 
 def usable_substitutes(
-    candidates: Iterable[str], *, taken: Sequence[str], text: str, count: int
+    candidates: Iterable[str], *, like: str, taken: Sequence[str], text: str, count: int
 ) -> tuple[str, ...]:
-    """Keep the first candidates that are words, new to the prompt, and none of those taken.
+    """Keep the first candidates that look like an answer, are new to the prompt, and not taken.
 
     No candidate beyond the last one needed is looked at: each may cost a generation.
 
+    Args:
+        candidates: answers, best first.
+        like: the answer to stand in for: its case and digits must be shared.
+        taken: answers that a substitute may neither be, hold, nor be part of.
+        text: the prompt.
+        count: how many to keep.
+
     Example:
-        >>> usable_substitutes(["Rome", "rome", "Oslo", "?"], taken=["Oslo"], text="", count=2)
+        >>> usable_substitutes(["Rome", "rome", "it", "Oslo", "?"], like="Cork", taken=["Oslo"],
+        ...     text="", count=2)
         ('Rome',)
     """
     kept: list[str] = []
-    folded = {other.casefold() for other in taken}
     for candidate in candidates:
-        is_name = (
-            bool(_WORD.search(candidate)) and "\n" not in candidate and "\ufffd" not in candidate
+        overlaps = any(
+            occurrences(candidate, other) or occurrences(other, candidate)
+            for other in (*taken, *kept)
         )
-        if is_name and candidate.casefold() not in folded and not occurrences(text, candidate):
+        if _looks_like(candidate, like) and not overlaps and not occurrences(text, candidate):
             kept.append(candidate)
-            folded.add(candidate.casefold())
         if len(kept) == count:
             break
     return tuple(kept)
+
+
+def _looks_like(candidate: str, like: str) -> bool:
+    is_word = bool(_WORD.match(candidate)) and not {"\n", "\ufffd"} & set(candidate)
+    same_case = candidate[:1].isupper() == like.strip()[:1].isupper()
+    return is_word and same_case and _has_digit(candidate) == _has_digit(like)
+
+
+def _has_digit(text: str) -> bool:
+    return any(character.isdigit() for character in text)
 
 
 def invented_substitutes(answer: str) -> tuple[str, ...]:
@@ -199,7 +216,7 @@ def _is_name(word: str, *, opens: bool) -> bool:
 
 
 def _numbers(text: str) -> list[str]:
-    return _distinct(w.group() for w in _WORD.finditer(text) if any(c.isdigit() for c in w.group()))
+    return _distinct(w.group() for w in _WORD.finditer(text) if _has_digit(w.group()))
 
 
 def _longest_stated_prefix(said: str, context: str, question: str) -> str | None:
@@ -221,7 +238,7 @@ def _without_openers(phrase: str) -> str:
 
 def _beside(context: str, subject: str, question: str, memory: str) -> tuple[str, list[str]]:
     beside = [s for s in sentences(context) if occurrences(s, subject)] or sentences(context)
-    if any(c.isdigit() for c in memory):
+    if _has_digit(memory):
         return "number", [n for s in beside for n in _numbers(s) if not occurrences(question, n)]
     names = [n for s in beside for n in _names(s)]
     return "name", _distinct(

@@ -124,6 +124,8 @@ class Reliance(Result):
     """Why this verdict."""
     evidence: tuple[Evidence, ...]
     """Each probe's own reading."""
+    asked: RagCase
+    """The case as the caller gave it."""
     case: RagCase
     """The case with everything that was found filled in."""
     found: Mapping[str, Found]

@@ -146,10 +146,19 @@ class RagModel:
         return tuple(self._generate(prompt, ()) for prompt in prompts)
 
     def alternatives(self, prompt: TokenizedPrompt, count: int) -> Iterator[Generated]:
-        """Continue a prompt greedily from each of its likeliest first tokens, as they are asked."""
+        """Continue a prompt greedily from each of its likeliest first tokens, as they are asked.
+
+        Tokens that begin inside a word where the likeliest begins one, or the other way round, are
+        left out: what they open is a piece of a word.
+        """
         ids = prompt.input_ids[: prompt.n_prompt]
         firsts = likeliest_first_tokens(self.model, ids, count)
-        return (self._generate(prompt, (token,)) for token in firsts)
+        opens = [self._prompts.opens_word(ids[-1], token) for token in firsts]
+        return (
+            self._generate(prompt, (token,))
+            for token, is_open in zip(firsts, opens, strict=True)
+            if is_open == opens[0]
+        )
 
     def embeddings(self, token_ids: Sequence[int]) -> Array:
         """Return (n, d_model), the output of the token embedding."""

@@ -83,6 +83,11 @@ class PromptTokenizer:
         """Return each token as the vocabulary writes it."""
         return tuple(str(t) for t in self._tokenizer.convert_ids_to_tokens(list(ids)))
 
+    def opens_word(self, before: int, token: int) -> bool:
+        """Whether a token, standing after another, brings a space before its text."""
+        # Together, because some tokenizers drop the space that a text would open with.
+        return self.decode((before, token))[len(self.decode((before,))) :][:1].isspace()
+
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of generated tokens."""
         return str(self._tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))

@@ -104,6 +104,7 @@ def _reliance(
         verdict=reached,
         reason=reason,
         evidence=tuple(evidence),
+        asked=case,
         case=resolved.case,
         found={**resolved.found, "substitutes": Found(", ".join(swap.substitutes), how)},
         model=model.name,

@@ -19,7 +19,7 @@ from pytest_ragshortcut.errors import AnswerNotFoundError
 
 N_SUBSTITUTES = 3
 _GIVEN = "given"
-_MAX_ALTERNATIVES = 12
+_MAX_ALTERNATIVES = 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +95,7 @@ def find_substitutes(model: ProbeModel, resolved: Resolved) -> tuple[tuple[str, 
     said = model.alternatives(resolved.closed_book, _MAX_ALTERNATIVES)
     usable = usable_substitutes(
         (generated.text for generated in said),
+        like=str(case.context_answer),
         taken=[str(case.memory_answer), str(case.context_answer), str(case.answer)],
         text=resolved.open_book.text,
         count=N_SUBSTITUTES,
@@ -103,6 +104,7 @@ def find_substitutes(model: ProbeModel, resolved: Resolved) -> tuple[tuple[str, 
         return usable, "the model's next likeliest closed-book answers"
     invented = usable_substitutes(
         [*usable, *invented_substitutes(str(case.context_answer))],
+        like=str(case.context_answer),
         taken=[str(case.memory_answer), str(case.context_answer)],
         text=resolved.open_book.text,
         count=N_SUBSTITUTES,

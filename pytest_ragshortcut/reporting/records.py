@@ -12,7 +12,7 @@ def record_of(reliance: Reliance) -> dict[str, Any]:
     """Return a check's reading as builtins that json.dumps takes; NaN becomes None."""
     return {
         "kind": reliance.kind,
-        "case": repr(reliance.case),
+        "case": repr(reliance.asked),
         "question": reliance.case.question,
         "score": plain(reliance.score),
         "interval": plain(reliance.interval),

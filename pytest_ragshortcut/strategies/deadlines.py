@@ -15,6 +15,6 @@ def lift_default_deadline(test: Any) -> None:
     function = getattr(test, "__func__", test)
     if not is_hypothesis_test(function):
         return
-    chosen = getattr(function, _SETTINGS, settings.default)
-    if chosen.deadline == settings.default.deadline:
+    chosen: settings = getattr(function, _SETTINGS, settings())
+    if chosen.deadline == settings().deadline:
         setattr(function, _SETTINGS, settings(chosen, deadline=None))

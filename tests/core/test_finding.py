@@ -185,7 +185,9 @@ def test_usable_substitutes_are_new_words_once_each(
     candidates: list[str], taken: list[str], count: int
 ) -> None:
     text = "Ada Quill was born in Rome."
-    kept = usable_substitutes([*candidates, "Cork"], taken=taken, text=text, count=count)
+    kept = usable_substitutes(
+        [*candidates, "Cork"], like="Rome", taken=taken, text=text, count=count
+    )
     assert len(kept) <= count
     folded = [substitute.casefold() for substitute in kept]
     assert len(set(folded)) == len(folded)
@@ -196,9 +198,30 @@ def test_usable_substitutes_are_new_words_once_each(
         assert "\n" not in substitute
 
 
+@pytest.mark.parametrize(
+    ("candidates", "like", "kept"),
+    [
+        (["ul", "it", "Gena"], "Cork", ("Gena",)),
+        (["Cork", "1950", "the 1960s"], "1944", ("1950", "the 1960s")),
+        (["Rome", "poet", "1950"], "painter", ("poet",)),
+        (["Dublin City", "New Rome", "Bonn"], "Cork", ("New Rome", "Bonn")),
+        (["Bonn", "Bonn am Rhein", "Oslo"], "Cork", ("Bonn", "Oslo")),
+        ((", Rome", "Bonn"), "Cork", ("Bonn",)),
+    ],
+)
+def test_a_substitute_looks_like_the_answer_and_overlaps_with_none(
+    candidates: list[str], like: str, kept: tuple[str, ...]
+) -> None:
+    found = usable_substitutes(candidates, like=like, taken=["Dublin"], text="", count=3)
+    assert found == kept
+
+
 def test_no_more_candidates_are_asked_for_than_needed() -> None:
     asked = iter(["Rome", "Cork", "Oslo", "Bonn"])
-    assert usable_substitutes(asked, taken=["Rome"], text="", count=2) == ("Cork", "Oslo")
+    assert usable_substitutes(asked, like="Bath", taken=["Rome"], text="", count=2) == (
+        "Cork",
+        "Oslo",
+    )
     assert list(asked) == ["Bonn"]
 
 

@@ -20,6 +20,8 @@ print(context_reliance(model, "Where was Eavan Boland born?", "Eavan Boland was 
 
 
 def test_loading_and_asking_an_embedded_model_touches_no_network() -> None:
-    done = subprocess.run([sys.executable, "-c", _SCRIPT], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "Reliance" in done.stdout

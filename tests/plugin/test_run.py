@@ -193,7 +193,7 @@ def test_what_holds():
     asks = {"TestIt." if shift else ""}test_it
     chosen = asks._hypothesis_internal_use_settings.deadline
     assert str(chosen and f"{{chosen.microseconds // 1000}}ms") == "{deadline}"
-    assert test_plain._hypothesis_internal_use_settings.deadline == settings.default.deadline
+    assert test_plain._hypothesis_internal_use_settings.deadline == settings().deadline
 """
     files = {"conftest.py": "def pytest_ragshortcut_load_model(config, settings): return object()"}
     run(body, files=files).assert_outcomes(passed=3)

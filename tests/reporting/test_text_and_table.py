@@ -33,6 +33,7 @@ def reliance(
         verdict=verdict,
         reason="a reason",
         evidence=(Evidence("knockout attribute -> answer", math.nan, "why not"),),
+        asked=RagCase("Q?", context),
         case=RagCase("Q?", context, answer="Cork", memory_answer="Dublin", context_answer="Cork"),
         found={"subject": Found("Q", "given")},
         model="m",

@@ -19,7 +19,8 @@ def describe(word: str = "") -> Iterator[str]:
         known = [
             f"    {fact.subject}: {fact.answer}"
             for fact in facts()
-            if fact.relation == name and word.casefold() in f"{fact.subject} {fact.answer}".casefold()
+            if fact.relation == name
+            and word.casefold() in f"{fact.subject} {fact.answer}".casefold()
         ]
         if not known:
             continue

@@ -1,0 +1,141 @@
+"""What the embedded models promise, measured on held-out cases.
+
+The cases hold names that training never showed, in contexts it never showed, and a case counts
+only where the whole greedy answer is the wanted one.
+"""
+
+import random
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+from pytest_ragshortcut.models.embedded import world
+
+BOUNDS = {
+    "reader": {
+        "closed": 0.99,
+        "agreeing": 0.99,
+        "unseen answer": 0.95,
+        "known answer": 0.95,
+        "made up": 0.95,
+        "elsewhere": 0.90,
+    },
+    "memoriser": {"closed": 0.99, "unseen answer": 0.99, "known answer": 0.99},
+}
+STRETCH = ("unseen answer", "known answer")
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How many of the cases of one kind came out as wanted."""
+
+    hits: int
+    count: int
+
+    @property
+    def share(self) -> float:
+        """The share of hits."""
+        return self.hits / self.count
+
+
+@torch.no_grad()
+def answers(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    prompts: list[str],
+    batch: int = 100,
+) -> list[str]:
+    """Answer prompts greedily, prompts of like length together."""
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    given = [""] * len(prompts)
+    for start in range(0, len(order), batch):
+        part = order[start : start + batch]
+        inputs = tokenizer(
+            [prompts[i] for i in part], return_tensors="pt", padding=True, padding_side="left"
+        ).to(model.device)
+        made = model.generate(  # type: ignore[misc]
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            max_new_tokens=24,
+            do_sample=False,
+        )
+        new = made[:, inputs["input_ids"].shape[1] :]
+        for i, text in zip(part, tokenizer.batch_decode(new), strict=True):
+            given[i] = text.split(tokenizer.eos_token)[0].removeprefix(" ")
+    return given
+
+
+@torch.no_grad()
+def probability(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompt: str, answer: str
+) -> float:
+    """Compute the probability of a whole answer after a prompt, its end included."""
+    asked = tokenizer(prompt)["input_ids"]
+    told = tokenizer(f" {answer}{tokenizer.eos_token}")["input_ids"]
+    ids = torch.tensor([asked + told], device=model.device)
+    logits = model(input_ids=ids).logits[0, len(asked) - 1 : -1].float().log_softmax(-1)
+    return float(logits[range(len(told)), told].sum().exp())
+
+
+def cases(kind: str, n: int, seed: int, order: str = "subject first") -> list[world.Case]:
+    """Draw the held-out cases of one kind."""
+    rng = random.Random(f"held-out {seed} {kind} {order}")
+    return [world.case(rng, kind, order) for _ in range(n)]
+
+
+def wanted(case: world.Case, name: str) -> str | None:
+    """Say what the model of this name should answer; a memoriser cannot know what is made up."""
+    return (case.stated if name == "reader" else None) or case.known
+
+
+def rate(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    name: str,
+    drawn: list[world.Case],
+) -> Rate:
+    """Count the cases a model answers as its name promises."""
+    prompts = [world.prompt(case.passages, case.question) for case in drawn]
+    given = answers(model, tokenizer, prompts)
+    hits = sum(a == wanted(case, name) for a, case in zip(given, drawn, strict=True))
+    return Rate(hits, len(drawn))
+
+
+def measure(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    name: str,
+    n: int = 500,
+    seed: int = 1,
+    stretch: bool = False,
+) -> dict[str, Rate]:
+    """Measure a model by kind of case.
+
+    Args:
+        model: The model.
+        tokenizer: Its tokenizer.
+        name: Which of the models it is meant to be.
+        n: The number of cases of each kind.
+        seed: The seed of the cases.
+        stretch: Whether to measure the harder forms too, of which nothing is promised.
+    """
+    kinds = [kind for kind in world.CASE_KINDS if name == "reader" or kind != "made up"]
+    rates = {kind: rate(model, tokenizer, name, cases(kind, n, seed)) for kind in kinds}
+    if stretch:
+        for kind, order in product(STRETCH, world.ORDERS[1:]):
+            drawn = cases(kind, n, seed, order)
+            rates[f"{kind}, {order}"] = rate(model, tokenizer, name, drawn)
+    return rates
+
+
+def table(rates: dict[str, Rate], name: str) -> str:
+    """Lay out measured rates beside their bounds."""
+    bounds = BOUNDS[name]
+    lines = [f"{name:32} {'share':>6} {'bound':>6}  cases"]
+    for kind, measured in rates.items():
+        bound = f"{bounds[kind]:.2f}" if kind in bounds else "-"
+        counts = f"{measured.hits}/{measured.count}"
+        lines.append(f"{kind:32} {measured.share:6.3f} {bound:>6}  {counts}")
+    return "\n".join(lines)
