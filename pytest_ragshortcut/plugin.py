@@ -7,6 +7,7 @@ test asks for a model.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Generator
@@ -92,12 +93,18 @@ def pytest_ragshortcut_load_model(settings: Settings) -> ProbeModel:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Keep the test's checks, and fail it if one of them was never compared."""
-    with recording(item.nodeid) as ledger:
+    with recording(_typed(item)) as ledger:
         try:
             yield
             ledger.require_compared()
         finally:
             _attach(item, ledger)
+
+
+def _typed(item: pytest.Item) -> str:
+    """Name a test as it can be typed where pytest was started, which need not be its root."""
+    path = os.path.relpath(item.path, item.config.invocation_params.dir)
+    return "::".join([Path(path).as_posix(), *item.nodeid.split("::")[1:]])
 
 
 def _attach(item: pytest.Item, ledger: Ledger) -> None:

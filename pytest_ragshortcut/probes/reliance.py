@@ -167,8 +167,8 @@ def _mediated(model: ProbeModel, resolved: Resolved, span: str) -> Evidence:
     traced = trace_prompt(
         model, resolved.open_book, corrupt=span, corruption="mask", positions=(last,)
     )
-    reading = "p(answer) lost when it is masked"
+    reading = "p(answer) lost when masked"
     if traced.total_effect >= _MIN_TOTAL_EFFECT:
         restored = traced.restored_fraction(min_total_effect=_MIN_TOTAL_EFFECT)[:, last].max()
-        reading += f"; restoring its last token gives back {restored:.0%} in the best layer"
+        reading += f"; its last token, restored, gives back {restored:.0%} at best"
     return Evidence(f"total effect {span}", traced.total_effect, reading)

@@ -18,7 +18,8 @@ _EVIDENCE = (
     ("TE attr", "total effect attribute"),
     ("TE subj", "total effect subject"),
 )
-_MIN_NAME = 24
+# Evidence makes room for a name of the first width; the rest of the table for one of the second.
+_ROOMY_NAME, _MIN_NAME = 34, 16
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,20 @@ def table(rows: Sequence[Row], *, width: int) -> list[str]:
     header = ["test", "score", "interval", "verdict", "claim"]
     if any(row.change is not None for row in rows):
         header.append("change")
+    n_always = len(header)
     header += [title for title, _ in _EVIDENCE]
     cells = [_cells(row, with_change="change" in header) for row in rows]
     widths = [max(len(line[i]) for line in [header, *cells]) for i in range(len(header))]
-    while len(widths) > 5 and _MIN_NAME + sum(widths[1:]) + 2 * len(widths) > width:
+    name = min(widths[0], _ROOMY_NAME)
+    while len(widths) > n_always and name + _room(widths) > width:
         widths.pop()
-    widths[0] = min(widths[0], max(_MIN_NAME, width - sum(widths[1:]) - 2 * len(widths)))
+    widths[0] = min(widths[0], max(_MIN_NAME, width - _room(widths)))
     return [_line(line, widths) for line in [header, *cells]]
+
+
+def _room(widths: Sequence[int]) -> int:
+    """How wide all columns but the first are, with the gaps between."""
+    return sum(widths[1:]) + 2 * (len(widths) - 1)
 
 
 def _cells(row: Row, *, with_change: bool) -> list[str]:

@@ -39,10 +39,12 @@ def number(value: float | None) -> str:
     """Write a reading with two decimals, or 'undefined'.
 
     Example:
-        >>> number(0.8049), number(None)
-        ('0.80', 'undefined')
+        >>> number(0.8049), number(-0.001), number(None)
+        ('0.80', '0.00', 'undefined')
     """
-    return "undefined" if value is None or math.isnan(value) else f"{value:.2f}"
+    if value is None or math.isnan(value):
+        return "undefined"
+    return f"{round(value, 2) + 0.0:.2f}"  # plus zero, so that nothing is shown as -0.00
 
 
 def _headline(reliance: Reliance, claim: tuple[str, float] | None) -> str:

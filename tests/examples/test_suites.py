@@ -51,7 +51,7 @@ def test_the_red_suite_is_green_on_a_model_that_reads() -> None:
 def test_suites_run_on_a_checkpoint_of_another_architecture(
     family: str, tmp_path: Path, checkpoint: object
 ) -> None:
-    """A random model reads nothing: its claims fail, each with a verdict, and none with an error."""
+    """A random model reads nothing: its claims fail, with a verdict and never with an error."""
     folder = checkpoint(family, tmp_path / family)
     done = _run("example_suites/faithfulness", "--rag-model", str(folder), "--tb=line")
     assert f"reliance: {folder}" in done.stdout, done.stdout

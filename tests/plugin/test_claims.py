@@ -147,3 +147,21 @@ def test_it(rag_model):
     result = run(body, MEMORISER, "--tb=short")
     result.stdout.fnmatch_lines(["*test_tracebacks_end_in_the_users_line.py:*: in test_it"])
     result.stdout.no_fnmatch_line("*assertions.py*")
+
+
+def test_the_command_for_this_case_alone_works_where_pytest_was_started(
+    pytester: pytest.Pytester,
+) -> None:
+    project = pytester.mkdir("project")
+    project.joinpath("pytest.ini").write_text("[pytest]\nrag_model = embedded:memoriser\n")
+    project.joinpath("test_it.py").write_text(
+        "from pytest_ragshortcut import assert_context_reliance\n"
+        "def test_red(rag_model):\n"
+        "    assert_context_reliance(rag_model, 'Where was Eavan Boland born?',\n"
+        "        'Eavan Boland was born in Cork.', probes=()) > 0.8\n"
+    )
+    first = pytester.run(sys.executable, "-m", "pytest", "project")
+    line = next(line for line in first.outlines if "this case alone" in line)
+    again = pytester.run(sys.executable, "-m", "pytest", line.split('"')[1])
+    assert line.split('"')[1] == "project/test_it.py::test_red"
+    again.assert_outcomes(failed=1)
