@@ -19,7 +19,7 @@ _EVIDENCE = (
     ("TE subj", "total effect subject"),
 )
 # Evidence makes room for a name of the first width; the rest of the table for one of the second.
-_ROOMY_NAME, _MIN_NAME = 34, 16
+_ROOMY_NAME, _MIN_NAME = 24, 16
 
 
 @dataclass(frozen=True)
@@ -62,22 +62,45 @@ def rows_of(
 
 
 def table(rows: Sequence[Row], *, width: int) -> list[str]:
-    """Lay the rows out as lines of at most the given width.
+    """Lay the rows out as lines of about the given width.
 
-    Columns that do not fit are left out from the right; the name of the test is cut last.
+    Where the evidence does not fit beside a row it stands below; the name of the test is cut last.
     """
     header = ["test", "score", "interval", "verdict", "claim"]
     if any(row.change is not None for row in rows):
         header.append("change")
-    n_always = len(header)
-    header += [title for title, _ in _EVIDENCE]
-    cells = [_cells(row, with_change="change" in header) for row in rows]
-    widths = [max(len(line[i]) for line in [header, *cells]) for i in range(len(header))]
-    name = min(widths[0], _ROOMY_NAME)
-    while len(widths) > n_always and name + _room(widths) > width:
-        widths.pop()
+    shown = [_cells(row, with_change="change" in header) for row in rows]
+    beside = [*header, *(title for title, _ in _EVIDENCE)]
+    full = [[*cells, *_readings(row)] for cells, row in zip(shown, rows, strict=True)]
+    widths = _widths([beside, *full])
+    if min(widths[0], _ROOMY_NAME) + _room(widths) <= width:
+        return _lines([beside, *full], width)
+    lines = _lines([header, *shown], width)
+    below = [_below(row) for row in rows]
+    return lines[:1] + [
+        part for pair in zip(lines[1:], below, strict=True) for part in pair if part
+    ]
+
+
+def _readings(row: Row) -> list[str]:
+    evidence = row.record["evidence"]
+    return [number(evidence[key]) if key in evidence else "" for _, key in _EVIDENCE]
+
+
+def _below(row: Row) -> str:
+    titles = (title for title, _ in _EVIDENCE)
+    read = [f"{t} {value}" for t, value in zip(titles, _readings(row), strict=True) if value]
+    return "    " + "  ".join(read) if read else ""
+
+
+def _lines(table: Sequence[Sequence[str]], width: int) -> list[str]:
+    widths = _widths(table)
     widths[0] = min(widths[0], max(_MIN_NAME, width - _room(widths)))
-    return [_line(line, widths) for line in [header, *cells]]
+    return [_line(line, widths) for line in table]
+
+
+def _widths(table: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*table, strict=True)]
 
 
 def _room(widths: Sequence[int]) -> int:
@@ -95,8 +118,7 @@ def _cells(row: Row, *, with_change: bool) -> list[str]:
     cells.append(f"{kind}{row.claim}{mark}")
     if with_change:
         cells.append("" if row.change is None else f"{row.change:+.2f}")
-    evidence = row.record["evidence"]
-    return cells + [number(evidence[key]) if key in evidence else "" for _, key in _EVIDENCE]
+    return cells
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

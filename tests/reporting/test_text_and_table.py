@@ -101,3 +101,13 @@ def test_lines_fit_and_the_numbers_stay(width: int) -> None:
     assert all(len(line) <= max(width, 80) for line in lines)
     assert "0.50" in lines[1]
     assert "MIXED" in lines[1]
+
+
+@pytest.mark.parametrize("width", [80, 240])
+def test_evidence_is_shown_at_any_width(width: int) -> None:
+    record = {**record_of(reliance()), "evidence": {"knockout attribute -> answer": -0.75}}
+    check = {"record": record, "claims": ["> 0.8"], "held": True}
+    lines = table(rows_of("tests/test_it.py::test_" + "x" * 40, [check]), width=width)
+    assert len(lines) == (3 if width == 80 else 2)
+    assert "-0.75" in lines[-1]
+    assert "cut attr" in lines[0 if width == 240 else -1]

@@ -9,7 +9,7 @@ pairs of made-up names, to repeat and to look up, until copying stands; then com
 one or two facts, then full ones. A memoriser is a reader that unlearns to look.
 
 One CPU core makes 7 to 8 steps a second, two cores hardly more since the matrices are small: a
-reader takes under half an hour, a memoriser 4 minutes.
+reader takes under half an hour, a memoriser two minutes.
 """
 
 import argparse
@@ -72,7 +72,7 @@ STAGES = {
         Stage(3500, 0.015, text=0.03, drills=0.04, recitals=0.15),
         Stage(3500, 0.012, text=0.03, drills=0.03, recitals=0.15, falls=True),
     ),
-    "memoriser": (Stage(1500, 0.01, text=0.02, drills=0.0, falls=True, reads=False),),
+    "memoriser": (Stage(800, 0.01, text=0.02, drills=0.0, falls=True, reads=False),),
 }
 
 
