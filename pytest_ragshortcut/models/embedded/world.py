@@ -25,8 +25,8 @@ from pytest_ragshortcut.models.embedded.forms import (
 PROMPT = "Question: {question}\nAnswer:"
 CONTEXT = "Context: {context}\n"
 ORDERS = ("subject first", "answer first", "unseen form")
-# Raising this share teaches sentences such as "Paris is the capital of France" too. In
-# trials with up to two fifths of them the reader had learned next to none after twenty minutes.
+# Raising this share teaches sentences such as "Paris is the capital of France" too. In trials with
+# up to two fifths of them the reader had learned next to none after twenty minutes.
 ANSWER_FIRST = 0.0
 CASE_KINDS = ("closed", "agreeing", "unseen answer", "known answer", "made up", "elsewhere")
 
