@@ -35,6 +35,8 @@ class Option:
         return f"RAG_{self.name.upper()}"
 
 
+DTYPES = ("auto", "float64", "float32", "float16", "bfloat16")
+
 OPTIONS = (
     Option(
         "model",
@@ -49,7 +51,7 @@ OPTIONS = (
         "DTYPE",
         "dtype to load the weights in; auto is the checkpoint's own",
         "auto",
-        ("auto", "float64", "float32", "float16", "bfloat16"),
+        DTYPES,
     ),
     Option(
         "template",

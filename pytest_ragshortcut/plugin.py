@@ -170,8 +170,10 @@ def _collected(terminalreporter: TerminalReporter) -> dict[str, list[dict[str, A
 
 
 def _scores(checks: dict[str, list[dict[str, Any]]]) -> dict[str, float | None]:
+    from pytest_ragshortcut.reporting.records import key_of
+
     return {
-        f"{test} | {check['record']['case']}": check["record"]["score"]
+        key_of(test, check["record"]): check["record"]["score"]
         for test, made in checks.items()
         for check in made
     }

@@ -14,11 +14,11 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from pytest_ragshortcut.config import DTYPES
 from pytest_ragshortcut.errors import CheckpointNotFoundError, OptionError
 from pytest_ragshortcut.models import embedded
 
 EMBEDDED_PREFIX = "embedded:"
-_DTYPES = ("auto", "float64", "float32", "float16", "bfloat16")
 
 
 def load(
@@ -76,6 +76,6 @@ def _device(device: str) -> torch.device:
 
 
 def _dtype(dtype: str) -> str | torch.dtype:
-    if dtype not in _DTYPES:
-        raise OptionError(option="dtype", value=dtype, expected=f"one of {', '.join(_DTYPES)}")
+    if dtype not in DTYPES:
+        raise OptionError(option="dtype", value=dtype, expected=f"one of {', '.join(DTYPES)}")
     return dtype if dtype == "auto" else getattr(torch, dtype)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pytest_ragshortcut.core.reliance import Reliance
 from pytest_ragshortcut.core.results import plain
+
+
+def key_of(test: str, record: Mapping[str, Any]) -> str:
+    """Name a check by its test and its case, as baselines do."""
+    return f"{test} | {record['case']}"
 
 
 def record_of(reliance: Reliance) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_ragshortcut.reporting.records import key_of
 from pytest_ragshortcut.reporting.text import number
 
 Record = Mapping[str, Any]
@@ -51,7 +52,7 @@ def rows_of(
             ", ".join(check["claims"]) or "never compared",
             bool(check["held"] and check["claims"]),
             1,
-            (changes or {}).get(f"{test} | {check['record']['case']}"),
+            (changes or {}).get(key_of(test, check["record"])),
         )
         for check in checks
     ]
