@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from pytest_ragshortcut.core.plans import Component, PlanRow
+from pytest_ragshortcut.core.plans import Component, Corruption, PlanRow
 from pytest_ragshortcut.models.architectures import (
     ArchitectureMap,
     LayerMap,
@@ -77,7 +77,7 @@ def captured(architecture: ArchitectureMap, components: Sequence[Component]) -> 
         for index, layer in enumerate(architecture.layers):
             for component in components:
                 module = component_module(layer, component)
-                stack.enter_context(_edited(module, _keep(states, (component, index))))
+                stack.enter_context(edited(module, _keep(states, (component, index))))
         yield states
 
 
@@ -127,12 +127,13 @@ def intervened(
     """Carry out the rows' corruptions, restorations and knockouts on a batch of these rows."""
     with ExitStack() as stack:
         if any(row.corruption and row.corruption.noise is not None for row in rows):
-            stack.enter_context(_edited(architecture.embedding, lambda x: _add_noise(x, rows)))
+            drawn = [row.corruption for row in rows]
+            stack.enter_context(edited(architecture.embedding, lambda x: add_noise(x, drawn)))
         touched = {(r.component, i) for row in rows for r in row.restorations for i in r.layers}
         for component, index in sorted(touched):
             module = component_module(architecture.layers[index], component)
             edit = _restore(rows, clean, component, index)
-            stack.enter_context(_edited(module, edit))
+            stack.enter_context(edited(module, edit))
         for index in sorted({i for row in rows for k in row.knockouts for i in k.layers}):
             stack.enter_context(_masked(architecture, index, rows))
         yield
@@ -151,7 +152,9 @@ def component_module(layer: LayerMap, component: Component) -> nn.Module:
 
 
 @contextmanager
-def _edited(module: nn.Module, edit: Edit) -> Iterator[None]:
+def edited(module: nn.Module, edit: Edit) -> Iterator[None]:
+    """Pass a module's output through a function."""
+
     def hook(_: nn.Module, __: Any, output: object) -> object:
         # A clone: some blocks add to their sub-layers' outputs in place.
         return with_first_tensor(output, edit(first_tensor(output).clone()))
@@ -171,11 +174,12 @@ def _keep(states: States, key: tuple[Component, int]) -> Edit:
     return keep
 
 
-def _add_noise(tensor: torch.Tensor, rows: Sequence[PlanRow]) -> torch.Tensor:
-    for index, row in enumerate(rows):
-        if row.corruption is not None and row.corruption.noise is not None:
-            noise = torch.as_tensor(row.corruption.noise, dtype=tensor.dtype, device=tensor.device)
-            tensor[index, list(row.corruption.positions)] += noise
+def add_noise(tensor: torch.Tensor, corruptions: Sequence[Corruption | None]) -> torch.Tensor:
+    """Add each row's noise to the embeddings (n_rows, n_tokens, d_model), in place."""
+    for index, corruption in enumerate(corruptions):
+        if corruption is not None and corruption.noise is not None:
+            noise = torch.as_tensor(corruption.noise, dtype=tensor.dtype, device=tensor.device)
+            tensor[index, list(corruption.positions)] += noise
     return tensor
 
 

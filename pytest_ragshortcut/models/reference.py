@@ -7,27 +7,25 @@ bit for bit. Rows of one length run together: nothing is ever padded.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from inspect import signature
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 from pytest_ragshortcut.core.plans import Component, PlanRow, ProbePlan, RowReading
 from pytest_ragshortcut.core.prompts import TokenizedPrompt
-from pytest_ragshortcut.errors import NonFiniteLogitsError, UnsupportedArchitectureError
 from pytest_ragshortcut.models.architectures import ArchitectureMap
 from pytest_ragshortcut.models.contributions import read_contributions
 from pytest_ragshortcut.models.hooks import (
     States,
     attention_implementation,
     captured,
-    component_module,
     intervened,
     quiet,
 )
+from pytest_ragshortcut.models.reading import precise, require_finite, runnable_rows
 
 _MAX_BATCH_TOKENS = 8192
 
@@ -46,17 +44,13 @@ class ReferenceExecutor:
             UnsupportedArchitectureError: if a layer lacks what a row intervenes on.
             NonFiniteLogitsError: if the model returns NaN or infinity.
         """
-        width = int(self.model.config.get_text_config().hidden_size)
-        plan.require(n_layers=len(self.architecture.layers), d_model=width)
-        rows = [_simplified(row) for row in plan.rows]
-        self._require_modules(rows)
+        rows = runnable_rows(plan, self.model, self.architecture)
         readings: dict[int, RowReading] = {}
         with quiet(self.model), attention_implementation(self.model, weights=False):
             for group in _batches(rows):
                 read = self._run_batch([rows[index] for index in group])
-                for index, reading in zip(group, read, strict=True):
-                    self._require_finite(reading, index)
-                    readings[index] = reading
+                readings |= zip(group, read, strict=True)
+        require_finite(self.model, (readings[index] for index in range(len(rows))))
         for index, row in enumerate(rows):
             if row.contributions:
                 readings[index] = replace(
@@ -88,38 +82,12 @@ class ReferenceExecutor:
         ids = torch.tensor([_embedded_ids(row) for row in rows], device=self.model.device)
         answers = torch.tensor([row.prompt.answer_ids for row in rows], device=self.model.device)
         logits = forward_logits(self.model, ids, rows[0].prompt.readers)
-        logprobs = torch.log_softmax(_precise(logits), dim=-1)
+        logprobs = torch.log_softmax(precise(logits), dim=-1)
         chosen = logprobs.gather(-1, answers[..., None])[..., 0].double().cpu().numpy()
         said = (logits.argmax(dim=-1) == answers).all(dim=-1).tolist()
         return [
             RowReading(values, said=is_said) for values, is_said in zip(chosen, said, strict=True)
         ]
-
-    def _require_finite(self, reading: RowReading, index: int) -> None:
-        if not np.isfinite(reading.logprobs).all():
-            raise NonFiniteLogitsError(
-                model=self.architecture.name, dtype=str(self.model.dtype), row=index
-            )
-
-    def _require_modules(self, rows: Iterable[PlanRow]) -> None:
-        for row in rows:
-            if row.knockouts:
-                self.architecture.require_attention("knockouts")
-            if row.contributions:
-                self.architecture.require_attention("contributions")
-            for restoration in row.restorations:
-                self._require_component(restoration.component)
-
-    def _require_component(self, component: Component) -> None:
-        if component == "attention":
-            self.architecture.require_attention("restored attention outputs")
-        for layer in self.architecture.layers:
-            try:
-                component_module(layer, component)
-            except TypeError as error:
-                raise UnsupportedArchitectureError(
-                    model=self.architecture.name, missing=str(error)
-                ) from error
 
 
 def forward_logits(
@@ -137,10 +105,6 @@ def forward_logits(
     return logits
 
 
-def _precise(logits: torch.Tensor) -> torch.Tensor:
-    return logits if logits.dtype == torch.float64 else logits.float()
-
-
 def _embedded_ids(row: PlanRow) -> list[int]:
     ids = list(row.prompt.input_ids)
     if row.corruption is not None and row.corruption.token_ids is not None:
@@ -148,17 +112,6 @@ def _embedded_ids(row: PlanRow) -> list[int]:
         for position, token_id in pairs:
             ids[position] = token_id
     return ids
-
-
-def _simplified(row: PlanRow) -> PlanRow:
-    """Drop interventions that touch nothing."""
-    corruption = row.corruption if row.corruption and row.corruption.positions else None
-    return replace(
-        row,
-        corruption=corruption,
-        restorations=tuple(r for r in row.restorations if r.layers and r.positions),
-        knockouts=tuple(k for k in row.knockouts if not k.cuts_nothing),
-    )
 
 
 def _is_touched(row: PlanRow) -> bool:

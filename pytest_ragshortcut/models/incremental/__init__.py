@@ -1,0 +1,1 @@
+"""The incremental executor: exact probes that compute only what an intervention can have changed."""

@@ -1,0 +1,211 @@
+"""The incremental executor: any plan, exactly, at the price of what its interventions can change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from pytest_ragshortcut.core.plans import Array, Corruption, PlanRow, ProbePlan, RowReading
+from pytest_ragshortcut.models.architectures import ArchitectureMap
+from pytest_ragshortcut.models.hooks import attention_implementation, quiet
+from pytest_ragshortcut.models.incremental.frame import Frame, Outfit
+from pytest_ragshortcut.models.incremental.keeping import Keeper
+from pytest_ragshortcut.models.incremental.memory import budget_of
+from pytest_ragshortcut.models.incremental.passes import Passes, RowWork
+from pytest_ragshortcut.models.incremental.runs import KeptRun
+from pytest_ragshortcut.models.incremental.schedule import read_alone, schedule
+from pytest_ragshortcut.models.reading import precise, require_finite, runnable_rows
+
+
+@dataclass(eq=False)
+class _Job:
+    """One distinct row on its way to a reading."""
+
+    row: PlanRow
+    work: RowWork
+    otherwise: _Job | None = None
+    """Reads the readers that the row leaves as they are in its base."""
+    restored: _Job | None = None
+    """Reads the readers whose final state the row restores."""
+    logprobs: Array = field(init=False)
+    """(n_answer,) NaN where the readings are those of the jobs above."""
+    said: list[bool] = field(init=False)
+
+    def __post_init__(self) -> None:
+        n_answer = len(self.row.prompt.answer_ids)
+        self.logprobs, self.said = np.full(n_answer, np.nan), [False] * n_answer
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """Rows that share runs stand together, and rows alike in shape within them."""
+        chain = tuple(id(run) for run in reversed(self.work.base.lineage()))
+        return (chain, self.work.schedule.start, self.work.schedule.n_token_layers)
+
+    def read(self, index: int) -> tuple[float, bool]:
+        """Return one answer token's log-probability, and whether it was the likeliest."""
+        reader = self.row.prompt.readers[index]
+        if reader in self.work.schedule.changed:
+            return float(self.logprobs[index]), self.said[index]
+        source = self.restored if reader in self.work.schedule.clean else self.otherwise
+        assert source is not None
+        return source.read(index)
+
+    def reading(self) -> RowReading:
+        """Return the whole answer's reading."""
+        read = [self.read(index) for index in range(len(self.said))]
+        return RowReading(np.array([value for value, _ in read]), said=all(s for _, s in read))
+
+
+class IncrementalExecutor:
+    """Runs any plan on a model whose layers can be called on packed tokens.
+
+    Args:
+        model: the model.
+        architecture: its map.
+        memory: how many bytes to plan for; None takes half of what is free.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, architecture: ArchitectureMap, *, memory: int | None = None
+    ) -> None:
+        self.model, self.architecture = model, architecture
+        self.frame = Frame(model, architecture)
+        self.passes = Passes(self.frame)
+        self.budget = budget_of(model, memory)
+        self.keeper = Keeper(self.frame, self.passes, self.budget)
+
+    def run(self, plan: ProbePlan) -> tuple[RowReading, ...]:
+        """Run a plan's rows.
+
+        Raises:
+            PlanError: if a row does not fit the model.
+            UnsupportedArchitectureError: if a layer lacks what a row intervenes on.
+            NonFiniteLogitsError: if the model returns NaN or infinity.
+        """
+        rows = runnable_rows(plan, self.model, self.architecture)
+        readings: dict[int, RowReading] = {}
+        with quiet(self.model), attention_implementation(self.model, weights=False):
+            for batch in self._batches(rows):
+                read = self._read([rows[index] for index in batch])
+                readings |= zip(batch, read, strict=True)
+        ordered = tuple(readings[index] for index in range(len(rows)))
+        require_finite(self.model, ordered)
+        return ordered
+
+    def _batches(self, rows: Sequence[PlanRow]) -> Iterator[list[int]]:
+        """Split rows so that the runs that a batch starts from fit the memory together."""
+        groups: dict[tuple[object, ...], list[int]] = {}
+        for index, row in enumerate(rows):
+            groups.setdefault((ids_of(row), id(row.corruption)), []).append(index)
+        batch: list[int] = []
+        n_tokens, seen = 0, set[tuple[int, ...]]()
+        for members in groups.values():
+            row = rows[members[0]]
+            ids = ids_of(row)
+            cost = len(ids) * (ids not in seen)
+            cost += len(ids) - min(row.corruption.positions) if row.corruption else 0
+            if batch and n_tokens + cost > self.budget.kept_tokens:
+                yield batch
+                batch, n_tokens, seen = [], 0, set()
+            batch, n_tokens, seen = batch + members, n_tokens + cost, seen | {ids}
+        if batch:
+            yield batch
+
+    def _read(self, rows: Sequence[PlanRow]) -> list[RowReading]:
+        clean = self.keeper.clean_runs([ids_of(row) for row in rows])
+        corrupted = self.keeper.corrupted_runs(
+            [(clean[ids_of(row)], row.corruption) for row in rows if row.corruption]
+        )
+        jobs: dict[tuple[object, ...], _Job] = {}
+        asked = [self._job(row, clean, corrupted, jobs) for row in rows]
+        with self.frame.packed():
+            for outfit, group in self._by_outfit(list(jobs.values())):
+                for chunk in self._chunks(group):
+                    self._finish(chunk, self.passes.finals([job.work for job in chunk], outfit))
+        return [job.reading() for job in asked]
+
+    def _job(
+        self,
+        row: PlanRow,
+        clean: dict[tuple[int, ...], KeptRun],
+        corrupted: dict[tuple[KeptRun, int], KeptRun],
+        jobs: dict[tuple[object, ...], _Job],
+    ) -> _Job:
+        run = clean[ids_of(row)]
+        base = corrupted.get((run, id(row.corruption)), run)
+        readers = row.prompt.readers
+        name = (base, readers, row.prompt.answer_ids, row.restorations, row.knockouts)
+        if name in jobs:
+            return jobs[name]
+        n_layers = len(self.architecture.layers)
+        if not row.restorations and not row.knockouts:
+            jobs[name] = _Job(row, RowWork(run, base, read_alone(readers, n_layers)))
+            return jobs[name]
+        planned = schedule(
+            restorations=row.restorations,
+            knockouts=row.knockouts,
+            readers=readers,
+            first_changed=base.first if base is not run else len(run.ids),
+            n_layers=n_layers,
+        )
+        alone = PlanRow(row.prompt, row.corruption)
+        jobs[name] = _Job(
+            row,
+            RowWork(run, base, planned, row.restorations),
+            otherwise=self._job(alone, clean, corrupted, jobs),
+            restored=self._job(PlanRow(row.prompt), clean, corrupted, jobs),
+        )
+        return jobs[name]
+
+    def _by_outfit(self, jobs: Sequence[_Job]) -> list[tuple[Outfit, list[_Job]]]:
+        groups: dict[int, list[_Job]] = {}
+        lengths = {job.work.base.outfit_tokens for job in jobs}
+        common = self.keeper.common_outfits(lengths)
+        for job in jobs:
+            groups.setdefault(common[job.work.base.outfit_tokens], []).append(job)
+        return [(self.frame.outfit(length), group) for length, group in groups.items()]
+
+    def _chunks(self, jobs: Sequence[_Job]) -> Iterator[list[_Job]]:
+        """Split rows so that what a layer computes of them fits the memory."""
+        chunk: list[_Job] = []
+        total = np.zeros(len(self.architecture.layers), dtype=np.int64)
+        for job in sorted(jobs, key=lambda job: job.order):
+            counts = [part.queries.size for part in job.work.schedule.layers]
+            if not any(counts):
+                continue
+            if chunk and int((total + counts).max()) > self.budget.packed_tokens:
+                yield chunk
+                chunk, total = [], np.zeros_like(total)
+            chunk.append(job)
+            total += counts
+        if chunk:
+            yield chunk
+
+    def _finish(self, jobs: Sequence[_Job], finals: Sequence[torch.Tensor]) -> None:
+        """Read the answers off final states."""
+        sites = [
+            (job, job.row.prompt.readers.index(reader))
+            for job in jobs
+            for reader in sorted(job.work.schedule.changed)
+        ]
+        hidden = torch.cat(list(finals))
+        step = self.budget.packed_tokens
+        for start in range(0, len(sites), step):
+            part = sites[start : start + step]
+            answers = [job.row.prompt.answer_ids[index] for job, index in part]
+            logits = self.frame.logits(hidden[start : start + step])
+            tokens = torch.tensor(answers, device=logits.device)
+            logprobs = torch.log_softmax(precise(logits), dim=-1)
+            chosen = logprobs.gather(-1, tokens[:, None])[:, 0].double().cpu().numpy()
+            likeliest = (logits.argmax(dim=-1) == tokens).tolist()
+            for (job, index), value, is_likeliest in zip(part, chosen, likeliest, strict=True):
+                job.logprobs[index], job.said[index] = value, is_likeliest
+
+
+def ids_of(row: PlanRow) -> tuple[int, ...]:
+    """Return a row's token ids up to its last reader: nothing behind it is ever read."""
+    return row.prompt.input_ids[: max(row.prompt.readers) + 1]

@@ -1,0 +1,342 @@
+"""A model taken apart at its layers: what goes in, what each layer is given, and what comes out.
+
+Everything is the model's own code. For the parts around the layers, stand-ins take the layers'
+places; the layers themselves are called on a packed list of tokens, each at its own position, and
+attention alone, through the interface that transformers has for it, knows which belong together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from pytest_ragshortcut.errors import UnsupportedArchitectureError
+from pytest_ragshortcut.models.architectures import ArchitectureMap, first_tensor
+from pytest_ragshortcut.models.incremental.scores import Scoring
+
+# What attention functions are given beside queries, keys and values. Anything else could change
+# the result unseen, so that a model which passes it runs on the reference executor.
+_HARMLESS = frozenset(
+    "dropout position_ids use_cache sliding_window output_router_logits output_attentions "
+    "cache_position is_causal position_embeddings".split()
+)
+
+
+class PackedAttention(Protocol):
+    """Attention over packed tokens: knows which tokens belong together."""
+
+    def __call__(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        scoring: Scoring,
+        sinks: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Attend.
+
+        Args:
+            query: (n_heads, n_packed, d_key).
+            key: (n_kv_heads, n_packed, d_key).
+            value: (n_kv_heads, n_packed, d_value).
+            scoring: scale and softcap.
+            sinks: (n_heads,) score of a key without value that every query sees, or None.
+
+        Returns:
+            (n_packed, n_heads, d_value).
+        """
+
+
+class KeysAndValuesTaken(Exception):  # noqa: N818
+    """Raised by packed attention to leave a layer where its keys and values are all that counts."""
+
+
+@dataclass(frozen=True)
+class Outfit:
+    """What the layers are given beside hidden states, for prompts of one length."""
+
+    n_tokens: int
+    arguments: tuple[tuple[tuple[Any, ...], dict[str, Any]], ...]
+    """(n_layers,) positional arguments after the first, and keyword arguments."""
+    window_starts: tuple[torch.Tensor | None, ...]
+    """(n_layers,) first visible key of each query, (n_tokens,); None where that is the first."""
+
+    def agrees(self, longer: Outfit) -> bool:
+        """Whether a longer prompt's layers are given the same, position by position."""
+        n = self.n_tokens
+        pairs = zip(self.arguments, longer.arguments, strict=True)
+        same = all(
+            _same(mine, theirs, n, longer.n_tokens)
+            for (args, kwargs), (more, others) in pairs
+            for mine, theirs in ((args, more), (kwargs, others))
+        )
+        starts = zip(self.window_starts, longer.window_starts, strict=True)
+        # A window that a short prompt fits into does not show in its mask.
+        return same and all(
+            torch.equal(_starts(mine, n), _starts(theirs, longer.n_tokens)[:n])
+            for mine, theirs in starts
+        )
+
+    def picked(
+        self, layer: int, positions: torch.Tensor
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return a layer's arguments at positions (n_packed,)."""
+        args, kwargs = self.arguments[layer]
+        taken: dict[int, Any] = {}
+        return (
+            tuple(_pick(arg, positions, self.n_tokens, taken) for arg in args),
+            {name: _pick(arg, positions, self.n_tokens, taken) for name, arg in kwargs.items()},
+        )
+
+
+class Frame:
+    """A model's embeddings, layers and head, each to be called by itself."""
+
+    def __init__(self, model: PreTrainedModel, architecture: ArchitectureMap) -> None:
+        self.model, self.architecture = model, architecture
+        self._attention: PackedAttention | None = None
+        self._key = f"ragshortcut-{id(self)}"
+        self._outfits: dict[int, Outfit] = {}
+        self._stack, self._names = _stack_of(model, architecture)
+
+    def outfit(self, n_tokens: int) -> Outfit:
+        """Return what the layers are given for prompts of a length."""
+        if n_tokens not in self._outfits:
+            ids = torch.zeros(1, n_tokens, dtype=torch.long, device=self.model.device)
+            self._outfits[n_tokens] = self._observe(ids)
+        return self._outfits[n_tokens]
+
+    def embed(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return (n_rows, n_tokens, d_model), what the first layer reads."""
+        seen: list[torch.Tensor] = []
+
+        def first(_: int, hidden: torch.Tensor, *__: Any, **___: Any) -> torch.Tensor:
+            if not seen:
+                seen.append(hidden)
+            return hidden
+
+        with self._stand_ins(first):
+            self._forward(ids)
+        return seen[0]
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return (n, n_vocabulary) of final states (n, d_model)."""
+        last = len(self.architecture.layers) - 1
+
+        def inject(index: int, given: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+            return hidden[:, None].to(given.device) if index == last else given
+
+        ids = torch.zeros(len(hidden), 1, dtype=torch.long, device=self.model.device)
+        with self._stand_ins(inject):
+            return self._forward(ids)[:, -1]
+
+    @contextmanager
+    def packed(self) -> Iterator[None]:
+        """Route the layers' attention to the function that `layer` is given."""
+        configs = {
+            id(config): config
+            for layer in self.architecture.layers
+            if (config := getattr(layer.attention, "config", None)) is not None
+        }
+        own = self.model.config.get_text_config()
+        configs[id(own)] = own
+        before = {key: config._attn_implementation for key, config in configs.items()}
+        ALL_ATTENTION_FUNCTIONS[self._key] = self._attend
+        try:
+            for config in configs.values():
+                config._attn_implementation = self._key
+            yield
+        finally:
+            for key, config in configs.items():
+                config._attn_implementation = before[key]
+            del ALL_ATTENTION_FUNCTIONS[self._key]
+
+    def layer(
+        self,
+        index: int,
+        hidden: torch.Tensor,
+        outfit: Outfit,
+        positions: torch.Tensor,
+        attention: PackedAttention,
+    ) -> torch.Tensor | None:
+        """Run one layer on packed tokens (n_packed, d_model); None if attention left it early."""
+        args, kwargs = outfit.picked(index, positions)
+        self._attention = attention
+        try:
+            output = self.architecture.layers[index].layer(hidden[None], *args, **kwargs)
+        except KeysAndValuesTaken:
+            return None
+        finally:
+            missed, self._attention = self._attention is not None, None
+        if missed:
+            self._refuse(f"layer {index} does not call transformers' attention interface")
+        return first_tensor(output).view(-1, hidden.shape[-1])
+
+    def _attend(
+        self,
+        module: nn.Module,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        scaling: float | None = None,
+        softcap: float | None = None,
+        s_aux: torch.Tensor | None = None,
+        **others: Any,
+    ) -> tuple[torch.Tensor, None]:
+        unknown = [n for n, v in others.items() if n not in _HARMLESS and v is not None]
+        if unknown:
+            self._refuse(f"its attention is given {unknown[0]!r}, which is not known here")
+        if attention_mask is not None or self._attention is None:
+            self._refuse("its attention is called with a mask, or twice in a layer")
+        attention, self._attention = self._attention, None
+        assert attention is not None
+        scoring = Scoring(query.shape[-1] ** -0.5 if scaling is None else scaling, softcap)
+        output = attention(query[0], key[0], value[0], scoring, s_aux)
+        return output.to(query.dtype)[None], None
+
+    def _observe(self, ids: torch.Tensor) -> Outfit:
+        n_tokens = ids.shape[1]
+        seen: dict[int, tuple[tuple[Any, ...], dict[str, Any]]] = {}
+        masks: dict[int, torch.Tensor | None] = {}
+        known: dict[int, torch.Tensor | None] = {}
+
+        def record(index: int, hidden: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            found: list[torch.Tensor] = []
+            seen[index] = (
+                tuple(_without_masks(arg, n_tokens, found) for arg in args),
+                {k: _without_masks(arg, n_tokens, found) for k, arg in kwargs.items()},
+            )
+            mask = found[0] if found else None
+            if id(mask) not in known:
+                known[id(mask)] = None if mask is None else self._window_starts(mask)
+            masks[index] = known[id(mask)]
+            return hidden
+
+        with self._stand_ins(record):
+            self._forward(ids)
+        indices = range(len(self.architecture.layers))
+        if len(seen) != len(indices):
+            self._refuse("its forward does not pass through every layer once")
+        return Outfit(n_tokens, tuple(seen[i] for i in indices), tuple(masks[i] for i in indices))
+
+    def _window_starts(self, mask: torch.Tensor) -> torch.Tensor | None:
+        visible = mask[0, 0] if mask.dtype == torch.bool else mask[0, 0] == 0
+        starts = visible.int().argmax(dim=-1)
+        at = torch.arange(len(visible), device=mask.device)
+        expected = (at[None] >= starts[:, None]) & (at[None] <= at[:, None])
+        if mask.shape[:2] != (1, 1) or not torch.equal(visible, expected):
+            self._refuse("its attention mask is neither causal nor a window")
+        return starts if bool(starts.any()) else None
+
+    def _forward(self, ids: torch.Tensor) -> torch.Tensor:
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
+        if "logits_to_keep" in signature(self.model.forward).parameters:
+            inputs["logits_to_keep"] = 1
+        logits: torch.Tensor = self.model(**inputs).logits
+        return logits
+
+    @contextmanager
+    def _stand_ins(self, act: Callable[..., torch.Tensor]) -> Iterator[None]:
+        originals = [self._stack._modules[name] for name in self._names]
+        try:
+            for index, name in enumerate(self._names):
+                self._stack._modules[name] = _StandIn(originals[index], index, act)
+            yield
+        finally:
+            for name, original in zip(self._names, originals, strict=True):
+                self._stack._modules[name] = original
+
+    def _refuse(self, missing: str) -> None:
+        raise UnsupportedArchitectureError(model=self.architecture.name, missing=missing)
+
+
+class _StandIn(nn.Module):
+    """Takes a layer's place, hooks and all, and answers for its other attributes."""
+
+    def __init__(
+        self, original: nn.Module | None, index: int, act: Callable[..., torch.Tensor]
+    ) -> None:
+        super().__init__()
+        # Past nn.Module's own bookkeeping: the original must not become a submodule.
+        self.__dict__.update(original=original, index=index, act=act)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["original"], name)
+
+    def forward(self, hidden: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        output: torch.Tensor = self.__dict__["act"](self.__dict__["index"], hidden, *args, **kwargs)
+        return output
+
+
+def _stack_of(
+    model: PreTrainedModel, architecture: ArchitectureMap
+) -> tuple[nn.ModuleList, Sequence[str]]:
+    first = architecture.layers[0].layer
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) and module[0] is first:
+            return module, tuple(module._modules)
+    raise UnsupportedArchitectureError(model=architecture.name, missing="its layers are no list")
+
+
+def _is_mask(value: Any, n_tokens: int) -> bool:
+    return (
+        isinstance(value, torch.Tensor)
+        and value.dim() == 4
+        and tuple(value.shape[-2:]) == (n_tokens, n_tokens)
+    )
+
+
+def _without_masks(value: Any, n_tokens: int, found: list[torch.Tensor]) -> Any:
+    if _is_mask(value, n_tokens):
+        found.append(value)
+        return None
+    return value
+
+
+def _token_axis(tensor: torch.Tensor, n_tokens: int) -> int | None:
+    """Find the axis that counts tokens: the second of (1, n_tokens, ...), or the only one."""
+    if tensor.dim() >= 2 and tensor.shape[0] == 1 and tensor.shape[1] == n_tokens:
+        return 1
+    return 0 if tensor.dim() == 1 and tensor.shape[0] == n_tokens else None
+
+
+def _pick(value: Any, positions: torch.Tensor, n_tokens: int, taken: dict[int, Any]) -> Any:
+    if isinstance(value, torch.Tensor):
+        axis = _token_axis(value, n_tokens)
+        if axis is None:
+            return value
+        if id(value) not in taken:
+            taken[id(value)] = value.index_select(axis, positions.to(value.device))
+        return taken[id(value)]
+    if isinstance(value, tuple | list):
+        return type(value)(_pick(item, positions, n_tokens, taken) for item in value)
+    return value
+
+
+def _same(mine: Any, theirs: Any, n: int, n_longer: int) -> bool:
+    if isinstance(mine, torch.Tensor) and isinstance(theirs, torch.Tensor):
+        axis = _token_axis(mine, n)
+        other = theirs if axis is None else theirs.narrow(axis, 0, n)
+        return _token_axis(theirs, n_longer) == axis and torch.equal(mine, other)
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        return mine.keys() == theirs.keys() and all(
+            _same(mine[name], theirs[name], n, n_longer) for name in mine
+        )
+    if isinstance(mine, tuple | list) and isinstance(theirs, tuple | list):
+        return len(mine) == len(theirs) and all(
+            _same(a, b, n, n_longer) for a, b in zip(mine, theirs, strict=True)
+        )
+    return type(mine) is type(theirs)
+
+
+def _starts(starts: torch.Tensor | None, n_tokens: int) -> torch.Tensor:
+    return torch.zeros(n_tokens, dtype=torch.long) if starts is None else starts.cpu()

@@ -1,0 +1,112 @@
+"""Runs whose states are kept: clean runs that share prefixes, and corrupted runs above them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from pytest_ragshortcut.core.plans import Component
+
+
+@dataclass(eq=False)
+class KeptRun:
+    """The states of a run from one position on; those before it are its parent's."""
+
+    ids: tuple[int, ...]
+    """(n_tokens,) the token ids of the whole run."""
+    first: int
+    """The first position whose states are kept here."""
+    parent: KeptRun | None
+    """The run that it shares the earlier positions with."""
+    outfit_tokens: int
+    """The prompt length of the outfit it was computed under."""
+    inputs: list[torch.Tensor] = field(default_factory=list)
+    """(n_layers,) the input of each layer, (n_own, d_model)."""
+    keys: list[torch.Tensor] = field(default_factory=list)
+    """(n_layers,) each (n_kv_heads, n_own, d_key)."""
+    values: list[torch.Tensor] = field(default_factory=list)
+    """(n_layers,) each (n_kv_heads, n_own, d_value)."""
+    components: dict[tuple[Component, int, int], torch.Tensor] = field(default_factory=dict)
+    """(component, layer, position) -> (d_model,) clean output, where one was asked for."""
+
+    @property
+    def n_bytes(self) -> int:
+        """How much memory the states take."""
+        kept = (*self.inputs, *self.keys, *self.values)
+        return sum(tensor.numel() * tensor.element_size() for tensor in kept)
+
+    def providers(self, stop: int | None = None) -> tuple[tuple[KeptRun, int, int], ...]:
+        """List the runs that hold the states before `stop`, and their stretches, in order."""
+        stop = len(self.ids) if stop is None else stop
+        before = self.parent.providers(min(self.first, stop)) if self.parent else ()
+        return (*before, (self, self.first, stop)) if stop > self.first else before
+
+    def lineage(self) -> list[KeptRun]:
+        """List the run and its ancestors, nearest first."""
+        return [self, *(self.parent.lineage() if self.parent else [])]
+
+
+class RunStore:
+    """Clean runs by their token ids, the least recently used dropped first."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._runs: OrderedDict[tuple[int, ...], KeptRun] = OrderedDict()
+
+    def find(self, ids: tuple[int, ...]) -> KeptRun | None:
+        """Return the run of a prompt, if it is kept."""
+        run = self._runs.get(ids)
+        if run is not None:
+            self._touch(run)
+        return run
+
+    def longest_prefix(self, ids: tuple[int, ...]) -> tuple[KeptRun | None, int]:
+        """Return the run that shares most tokens with a prompt, and how many."""
+        best, length = None, 0
+        for run in self._runs.values():
+            shared = common_prefix(run.ids, ids)
+            if shared > length:
+                best, length = run, shared
+        return best, length
+
+    def add(self, run: KeptRun) -> None:
+        """Keep a run, and drop others if memory asks for it."""
+        self._runs[run.ids] = run
+        self._touch(run)
+        self.trim()
+
+    def trim(self) -> None:
+        """Drop runs until the rest fits; a run in use lives on with whoever uses it."""
+        total = sum(run.n_bytes for run in self._runs.values())
+        while total > self.max_bytes and len(self._runs) > 1:
+            _, dropped = self._runs.popitem(last=False)
+            total -= dropped.n_bytes
+
+    def clear(self) -> None:
+        """Forget every run."""
+        self._runs.clear()
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def _touch(self, run: KeptRun) -> None:
+        # Ancestors last: a run is dropped before those that it needs.
+        for each in run.lineage():
+            if each.ids in self._runs:
+                self._runs.move_to_end(each.ids)
+
+
+def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
+    """Count the leading tokens that two prompts share.
+
+    Example:
+        >>> common_prefix((1, 2, 3), (1, 2, 4, 5))
+        2
+    """
+    for index, (a, b) in enumerate(zip(one, other, strict=False)):
+        if a != b:
+            return index
+    return min(len(one), len(other))
