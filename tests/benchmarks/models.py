@@ -53,9 +53,7 @@ def _llama(width: int, heads: int, kv_heads: int, inner: int, vocabulary: int) -
 SHAPES = {
     "tiny": _llama(64, 4, 2, 128, 512),
     "llama": _llama(512, 8, 4, 1408, 8192),
-    "gpt2": Shape(
-        "gpt2", {"n_embd": 768, "n_head": 12, "n_positions": _ROOM, "vocab_size": 50257}
-    ),
+    "gpt2": Shape("gpt2", {"n_embd": 768, "n_head": 12, "n_positions": _ROOM, "vocab_size": 50257}),
     "8b": _llama(4096, 32, 8, 14336, 128256),
 }
 

@@ -7,15 +7,14 @@ compared with disturb the model alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
-import torch
 
+from benchmarks import percell
 from benchmarks.models import Loaded, made_up, stop_ids
-from benchmarks.percell import Disturbance, Reading, answer_probability, embedded
 from pytest_ragshortcut.core.cases import RagCase
 from pytest_ragshortcut.core.plans import Array
 from pytest_ragshortcut.core.prompts import TokenizedPrompt
@@ -23,14 +22,14 @@ from pytest_ragshortcut.models.rag_model import RagModel
 
 N_PASSAGES = 5
 SUBJECT_FROM_END = 9
-_SPAN = 3
+_N_SUBJECT = 3
+_N_STATED = 7
+_N_AROUND = 15
+MIN_TOKENS = _N_AROUND + _N_STATED + N_PASSAGES - 1
 _NOISE_SCALE = 3.0
-_OVERHEAD = 15
-_STATED = 7
 _MAX_SEEDS = 40
-# What is asked is neither certain nor unlikely, and the corruption moves it.
-_CLEAN = (0.15, 0.97)
-_MIN_EFFECT = 0.1
+# What is asked should be neither certain nor unlikely, and the corruption should move it.
+_MIN_CLEAN, _MAX_CLEAN, _MIN_EFFECT = 0.15, 0.97, 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,32 +43,34 @@ class Scene:
     n_samples: int
     seed: int
 
-    def noise(self, n_span: int) -> Array:
-        """Draw (n_samples, n_span, d_model) noise: the same at every call."""
+    def noise(self, n_positions: int) -> Array:
+        """Draw (n_samples, n_positions, d_model) noise: the same at every call."""
         subject = [self.open_book.input_ids[p] for p in self.open_book.positions("subject")]
-        states = embedded(self.loaded.model, subject)
-        shape = (self.n_samples, n_span, states.shape[-1])
+        states = percell.embedded(self.loaded.model, subject)
+        shape = (self.n_samples, n_positions, states.shape[-1])
         scale = _NOISE_SCALE * float(states.std())
         return scale * np.random.default_rng(0).standard_normal(shape)
 
-    def substitutes(self, n_span: int) -> tuple[int, ...]:
-        """Draw the token ids that a replacement puts in a span's place."""
+    def replacement(self, n_positions: int) -> tuple[int, ...]:
+        """Draw the token ids that stand in a span's place: the same at every call."""
         known = made_up(len(self.loaded.tokenizer))
-        drawn = np.random.default_rng(1).integers(known.start, known.stop, n_span)
+        drawn = np.random.default_rng(1).integers(known.start, known.stop, n_positions)
         return tuple(int(token) for token in drawn)
 
-    def with_subject(self, start: int) -> Scene:
-        """Return the scene with another span called its subject."""
-        spans = {**self.open_book.spans, "subject": ((start, start + _SPAN),)}
+    def with_subject_at(self, start: int) -> Scene:
+        """Return the scene with other tokens called its subject."""
+        spans = {**self.open_book.spans, "subject": ((start, start + _N_SUBJECT),)}
         return replace(self, open_book=replace(self.open_book, spans=spans))
 
 
-def minimum_tokens() -> int:
-    """Return the fewest tokens that a scene can have."""
-    return _OVERHEAD + _STATED + N_PASSAGES - 1
-
-
-def find_scene(loaded: Loaded, n_tokens: int, *, n_samples: int, seed: int | None = None) -> Scene:
+def find_scene(
+    loaded: Loaded,
+    n_tokens: int,
+    *,
+    n_samples: int,
+    seed: int | None = None,
+    subject_at: int | None = None,
+) -> Scene:
     """Take the first seed whose corruption moves the answer; the largest effect if none does.
 
     Args:
@@ -77,94 +78,94 @@ def find_scene(loaded: Loaded, n_tokens: int, *, n_samples: int, seed: int | Non
         n_tokens: of the open-book prompt.
         n_samples: how many noise samples the scene has.
         seed: take this one, whatever it gives.
+        subject_at: call the tokens from here on the subject, instead of the question's.
 
     Raises:
-        ValueError: if so few tokens hold no question and five passages.
+        ValueError: if so few tokens hold no question and five passages, or no seed has an answer.
     """
-    if n_tokens < minimum_tokens():
-        raise ValueError(f"a prompt of {n_tokens} tokens; the least is {minimum_tokens()}")
-    tried: list[tuple[float, Scene]] = []
-    for scene in _scenes(loaded, n_tokens, n_samples, seed):
+    if n_tokens < MIN_TOKENS:
+        raise ValueError(f"a prompt of {n_tokens} tokens; the least is {MIN_TOKENS}")
+    best, largest = None, -1.0
+    for candidate in range(_MAX_SEEDS) if seed is None else [seed]:
+        scene = _scene(loaded, n_tokens, n_samples, candidate)
+        if scene is None:
+            continue
+        if subject_at is not None:
+            scene = scene.with_subject_at(subject_at)
         clean, effect = _moved(scene)
-        if _CLEAN[0] <= clean <= _CLEAN[1] and effect >= _MIN_EFFECT:
+        if _MIN_CLEAN <= clean <= _MAX_CLEAN and effect >= _MIN_EFFECT:
             return scene
-        tried.append((effect, scene))
-    return max(tried, key=lambda pair: pair[0])[1]
-
-
-def _scenes(loaded: Loaded, n_tokens: int, n_samples: int, seed: int | None) -> Iterator[Scene]:
-    """Make the scenes in which neither arm's greedy answer is empty."""
-    rag = RagModel(loaded.model, loaded.tokenizer)
-    stops = set(stop_ids(len(loaded.tokenizer)))
-    seeds = range(_MAX_SEEDS) if seed is None else [seed]
-    asked = ((number, make_case(loaded, n_tokens, number)) for number in seeds)
-    prompts = ((number, case, open_prompt(rag, case), closed_prompt(rag, case)) for number, case in asked)
-    said = (
-        (number, case, [(prompt, likeliest(loaded, prompt.input_ids)) for prompt in pair])
-        for number, case, *pair in prompts
-    )
-    usable = (found for found in said if stops.isdisjoint(token for _, token in found[2]))
-    first = next(usable, None)
-    if first is None:
+        if effect > largest:
+            best, largest = scene, effect
+    if best is None:
         raise ValueError(f"no prompt of {n_tokens} tokens has an answer")
-    yield _scene(loaded, rag, n_samples, *first)
-    for found in usable:
-        yield _scene(loaded, rag, n_samples, *found)
+    return best
 
 
-def _scene(
-    loaded: Loaded,
-    rag: RagModel,
-    n_samples: int,
-    seed: int,
-    case: RagCase,
-    asked: list[tuple[TokenizedPrompt, int]],
-) -> Scene:
-    open_book, closed_book = (rag.reading(prompt, (token,)) for prompt, token in asked)
-    return Scene(loaded, case, open_book, closed_book, n_samples, seed)
+def _scene(loaded: Loaded, n_tokens: int, n_samples: int, seed: int) -> Scene | None:
+    """Make a scene; None where an arm's greedy answer would be empty."""
+    rag = RagModel(loaded.model, loaded.tokenizer)
+    case = make_case(loaded, n_tokens, seed)
+    marked = rag.render(case).with_phrase("attribute", str(case.context_answer), region="context")
+    stops = set(stop_ids(len(loaded.tokenizer)))
+    prompts = []
+    for rendered in (marked, rag.render(case, "closed")):
+        asked = rendered.with_phrase("subject", str(case.subject), region="question", last=True)
+        prompt = rag.tokenize(asked)
+        token = percell.likeliest(loaded.model, prompt.input_ids)
+        if token in stops:
+            return None
+        prompts.append(rag.reading(prompt, (token,)))
+    assert len(prompts[0].input_ids) == n_tokens
+    return Scene(loaded, case, prompts[0], prompts[1], n_samples, seed)
+
+
+def _moved(scene: Scene) -> tuple[float, float]:
+    """Return p of the answer, and how far two samples of noise on the subject move it."""
+    prompt = scene.open_book
+    span = prompt.positions("subject")
+    disturbance = percell.Disturbance(span, noise=scene.noise(len(span))[:2])
+    clean = percell.plain(scene.loaded.model, prompt)
+    corrupted = percell.disturbed(scene.loaded.model, prompt, disturbance)
+    return clean, abs(clean - float(corrupted.mean()))
 
 
 def make_case(loaded: Loaded, n_tokens: int, seed: int) -> RagCase:
-    """Write a case whose open-book prompt has this many tokens."""
-    ids = made_up(len(loaded.tokenizer))
-    vocabulary = [str(loaded.tokenizer.convert_ids_to_tokens(index)) for index in ids]
+    """Write a case whose open-book prompt has this many tokens; nothing but answers is left out."""
+    ids = list(made_up(len(loaded.tokenizer)))
+    vocabulary = [str(word) for word in loaded.tokenizer.convert_ids_to_tokens(ids)]
     generator = np.random.default_rng(seed)
-    names = iter(generator.permutation([word for word in vocabulary if word.istitle()]))
-    plain = [word for word in vocabulary if word.islower()]
-    subject, answer = " ".join(islice(names, _SPAN)), str(next(names))
-    stated = f"{subject} lives in {answer}."
-    filler = iter(generator.choice(plain, n_tokens))
-    free = n_tokens - _OVERHEAD - _STATED
-    sizes = [len(part) for part in np.array_split(np.arange(free), N_PASSAGES)]
-    passages = [" ".join(islice(filler, size)) for size in _rounded(sizes, n_tokens)]
-    middle = N_PASSAGES // 2
-    passages[middle] = f"{stated} {passages[middle]}".strip()
+    names = generator.permutation([word for word in vocabulary if word.istitle()])
+    filler = iter(generator.choice([word for word in vocabulary if word.islower()], n_tokens))
+    subject, answer = " ".join(names[:_N_SUBJECT]), str(names[_N_SUBJECT])
+    sizes = _passage_sizes(n_tokens - _N_AROUND)
+    sizes[N_PASSAGES // 2] -= _N_STATED
+    passages = [" ".join(islice(filler, size)) for size in sizes]
+    stating = f"{subject} lives in {answer}. {passages[N_PASSAGES // 2]}"
+    passages[N_PASSAGES // 2] = stating.strip()
     question = f"where was {subject} born and raised?"
-    return RagCase(question, passages, context_answer=answer)
+    return RagCase(question, passages, subject=subject, context_answer=answer)
 
 
-def _rounded(sizes: list[int], n_tokens: int) -> list[int]:
-    """Take the stated sentence's tokens off the middle passage where it is long enough."""
-    middle, spare = N_PASSAGES // 2, len(sizes) - 1
-    moved = max(0, sizes[middle] - max(0, (n_tokens - _OVERHEAD) // N_PASSAGES - _STATED))
-    rest = [index for index in range(len(sizes)) if index != middle]
-    shared = [len(part) for part in np.array_split(np.arange(moved), spare)]
-    for index, extra in zip(rest, shared, strict=True):
-        sizes[index] += extra
-    sizes[middle] -= moved
-    return sizes
+def _passage_sizes(n_context: int) -> list[int]:
+    """Share the context out alike; a middle passage too short for its sentence takes its due."""
+    alike = _shares(n_context, N_PASSAGES)
+    if alike[N_PASSAGES // 2] >= _N_STATED:
+        return alike
+    others = _shares(n_context - _N_STATED, N_PASSAGES - 1)
+    return [*others[: N_PASSAGES // 2], _N_STATED, *others[N_PASSAGES // 2 :]]
 
 
-def open_prompt(rag: RagModel, case: RagCase) -> TokenizedPrompt:
-    """Tokenize a case with its passages, its subject and attribute marked."""
-    subject = case.question.removeprefix("where was ").removesuffix(" born and raised?")
-    prompt = rag.render(case).with_phrase("subject", subject, region="question", last=True)
-    marked = prompt.with_phrase("attribute", str(case.context_answer), region="context")
-    return rag.tokenize(marked)
+def _shares(total: int, count: int) -> list[int]:
+    return [len(part) for part in np.array_split(np.arange(total), count)]
 
 
-def closed_prompt(rag: RagModel, case: RagCase) -> TokenizedPrompt:
-    """Tokenize a case's question alone, its subject marked."""
-    subject = case.question.removeprefix("where was ").removesuffix(" born and raised?")
-    prompt = rag.render(case, "closed")
-    return rag.tokenize(prompt.with_phrase("subject", subject, region="question", last=True))
+def spread(items: Sequence[int], count: int) -> list[int]:
+    """Take some items, evenly from the first to the last.
+
+    Example:
+        >>> spread(range(12), 6)
+        [0, 2, 4, 7, 9, 11]
+    """
+    chosen = np.linspace(0, len(items) - 1, min(count, len(items)))
+    return [items[round(index)] for index in chosen]

@@ -36,7 +36,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Clock:
-    """Process CPU time on a CPU, so that other programs count less; synchronised wall time on CUDA."""
+    """CPU time of the process on a CPU, where others also run; synchronised wall time on CUDA."""
 
     device: str = "cpu"
 

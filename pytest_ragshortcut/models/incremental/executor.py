@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -42,8 +43,9 @@ class _Job:
     @property
     def order(self) -> tuple[object, ...]:
         """Rows that share runs stand together, and rows alike in shape within them."""
-        chain = tuple(id(run) for run in reversed(self.work.base.lineage()))
-        return (chain, self.work.schedule.start, self.work.schedule.n_token_layers)
+        chain = tuple(id(run) for run in reversed(self.work.clean.lineage()))
+        layers = self.work.schedule.layers
+        return (chain, layers[-1].clean_until, id(self.work.base), layers[-1].own.size)
 
     def read(self, index: int) -> tuple[float, bool]:
         """Return one answer token's log-probability, and whether it was the likeliest."""
@@ -77,6 +79,10 @@ class IncrementalExecutor:
         self.passes = Passes(self.frame)
         self.budget = budget_of(model, memory)
         self.keeper = Keeper(self.frame, self.passes, self.budget)
+        # Noise samples share their schedules.
+        n_layers = len(architecture.layers)
+        self._schedule = lru_cache(4096)(partial(schedule, n_layers=n_layers))
+        self._alone = lru_cache(256)(partial(read_alone, n_layers=n_layers))
 
     def run(self, plan: ProbePlan) -> tuple[RowReading, ...]:
         """Run a plan's rows.
@@ -141,16 +147,14 @@ class IncrementalExecutor:
         name = (base, readers, row.prompt.answer_ids, row.restorations, row.knockouts)
         if name in jobs:
             return jobs[name]
-        n_layers = len(self.architecture.layers)
         if not row.restorations and not row.knockouts:
-            jobs[name] = _Job(row, RowWork(run, base, read_alone(readers, n_layers)))
+            jobs[name] = _Job(row, RowWork(run, base, self._alone(readers)))
             return jobs[name]
-        planned = schedule(
+        planned = self._schedule(
             restorations=row.restorations,
             knockouts=row.knockouts,
             readers=readers,
             first_changed=base.first if base is not run else len(run.ids),
-            n_layers=n_layers,
         )
         alone = PlanRow(row.prompt, row.corruption)
         jobs[name] = _Job(
@@ -174,7 +178,7 @@ class IncrementalExecutor:
         chunk: list[_Job] = []
         total = np.zeros(len(self.architecture.layers), dtype=np.int64)
         for job in sorted(jobs, key=lambda job: job.order):
-            counts = [part.queries.size for part in job.work.schedule.layers]
+            counts = job.work.schedule.counts
             if not any(counts):
                 continue
             if chunk and int((total + counts).max()) > self.budget.packed_tokens:
@@ -190,7 +194,7 @@ class IncrementalExecutor:
         sites = [
             (job, job.row.prompt.readers.index(reader))
             for job in jobs
-            for reader in sorted(job.work.schedule.changed)
+            for reader in job.work.schedule.changed.tolist()
         ]
         hidden = torch.cat(list(finals))
         step = self.budget.packed_tokens

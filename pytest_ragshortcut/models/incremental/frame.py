@@ -85,9 +85,7 @@ class Outfit:
             for mine, theirs in starts
         )
 
-    def picked(
-        self, layer: int, positions: torch.Tensor
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def picked(self, layer: int, positions: torch.Tensor) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return a layer's arguments at positions (n_packed,)."""
         args, kwargs = self.arguments[layer]
         taken: dict[int, Any] = {}

@@ -33,9 +33,13 @@ class PackedRow:
     """A row's part in one layer."""
 
     providers: tuple[tuple[KeptRun, int, int], ...]
-    """The runs that hold what is not the row's own, and their stretches."""
+    """The runs that hold what is not the row's own, and their stretches, in order."""
     work: LayerWork
     """What the layer computes of it."""
+
+    def stretch(self, run: KeptRun) -> tuple[int, int]:
+        """Return the stretch that a run holds."""
+        return next((start, stop) for each, start, stop in self.providers if each is run)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +59,7 @@ class SharedKeys:
 class OwnKeys:
     """Rows alike in shape, which see keys of their own."""
 
-    queries: torch.Tensor
+    queries: Positions
     """(n_rows, n_queries) indices of packed tokens."""
     keys: torch.Tensor
     """(n_rows, n_keys) indices of the rows' own keys."""
@@ -87,13 +91,9 @@ class LayerAttention:
         """Attend; shapes as PackedAttention has them."""
         n_kv, width = key.shape[0], value.shape[-1]
         grouped = query.unflatten(0, (n_kv, -1))
-        precise = accumulation_dtype(query.dtype)
         if self.keys is None or self.values is None:
             self.keys, self.values = key, value
-        total = Attended(
-            grouped.new_zeros((*grouped.shape[:-1], width), dtype=precise),
-            grouped.new_full(grouped.shape[:-1], -torch.inf, dtype=precise),
-        )
+        total = _Total(grouped, width)
         for part in self.shared:
             keys, values = part.run.keys[self.layer], part.run.values[self.layer]
             attended = attend(
@@ -103,23 +103,26 @@ class LayerAttention:
                 scoring,
                 hidden=part.hidden,
             )
-            _add(total, part.tokens, attended.output[0], attended.log_total[0])
+            total.add(part.tokens, attended.output[0], attended.log_total[0])
         for group in self.own:
             self._add_own(total, grouped, group, scoring)
         if sinks is not None:
-            log_sink = sinks.to(precise).view(n_kv, -1, 1).expand_as(total.log_total)
-            total = merge(total, Attended(torch.zeros_like(total.output), log_sink))
+            total.add_sinks(sinks.view(n_kv, -1, 1))
         return total.output.flatten(0, 1).transpose(0, 1)
 
     def _add_own(
-        self, total: Attended, grouped: torch.Tensor, group: OwnKeys, scoring: Scoring
+        self, total: _Total, grouped: torch.Tensor, group: OwnKeys, scoring: Scoring
     ) -> None:
         assert self.keys is not None
         assert self.values is not None
         n_rows, n_queries = group.queries.shape
-        at = group.queries.flatten()
+        at = group.queries.ravel()
         # (n_kv, group, n_rows * n_queries, d) -> (n_rows, n_kv, group, n_queries, d)
-        query = grouped[:, :, at].unflatten(2, (n_rows, n_queries)).permute(2, 0, 1, 3, 4)
+        query = (
+            grouped[:, :, torch.from_numpy(at).to(grouped.device)]
+            .unflatten(2, (n_rows, n_queries))
+            .permute(2, 0, 1, 3, 4)
+        )
         attended = attend(
             query,
             self.keys[:, group.keys].transpose(0, 1),
@@ -130,7 +133,7 @@ class LayerAttention:
         )
         output = attended.output.permute(1, 2, 0, 3, 4).flatten(2, 3)
         log_total = attended.log_total.permute(1, 2, 0, 3).flatten(2, 3)
-        _add(total, at, output, log_total)
+        total.add(at, output, log_total)
 
 
 @dataclass(eq=False)
@@ -179,45 +182,42 @@ class Packer:
     def _shared(
         self, rows: Sequence[PackedRow], offsets: Positions, starts: Positions | None
     ) -> list[SharedKeys]:
-        users: dict[int, list[int]] = defaultdict(list)
-        runs: dict[int, KeptRun] = {}
+        # Rows that see the same stretch of a run, one behind the other.
+        users: dict[tuple[KeptRun, int, int], list[int]] = defaultdict(list)
         for index, row in enumerate(rows):
-            for run, _, _ in row.providers:
-                users[id(run)].append(index)
-                runs[id(run)] = run
-        parts = []
-        for key, indices in users.items():
-            for stretch in _consecutive(indices):
-                part = self._shared_stretch(runs[key], rows, stretch, offsets, starts)
-                if part is not None:
-                    parts.append(part)
-        return parts
+            for stretch in row.providers:
+                users[stretch].append(index)
+        parts = (
+            self._stretch(run, start, rows, members, offsets, starts)
+            for (run, start, _), indices in users.items()
+            for members in _consecutive(indices)
+        )
+        return [part for part in parts if part is not None]
 
-    def _shared_stretch(
+    def _stretch(
         self,
         run: KeptRun,
+        start: int,
         rows: Sequence[PackedRow],
-        stretch: range,
+        members: range,
         offsets: Positions,
         starts: Positions | None,
     ) -> SharedKeys | None:
-        used = [rows[index] for index in stretch]
+        used = [rows[index] for index in members]
         sizes = [row.work.queries.size for row in used]
         position = np.concatenate([row.work.queries for row in used])
-        stop = np.repeat([_stop(row, run) for row in used], sizes)
-        stop = np.minimum(stop, position + 1)
+        stop = np.minimum(np.repeat([row.stretch(run)[1] for row in used], sizes), position + 1)
         # Own keys that reach up to the query hide all of the run's behind their first.
         own_first = np.repeat([_first(row.work.own) for row in used], sizes)
         own_last = np.repeat([_last(row.work.own) for row in used], sizes)
         stop = np.where(own_last >= stop - 1, np.minimum(stop, own_first), stop)
-        lo, hi = run.first, int(stop.max())
-        if hi <= lo:
+        high = int(stop.max())
+        if high <= start:
             return None
-        key = np.arange(lo, hi)
+        key = np.arange(start, high)
         hidden: Mask | None = None
-        inner = own_first < stop
-        windowed = starts is not None and bool((starts[position] > lo).any())
-        if windowed or bool(inner.any()) or not bool((stop == hi).all()):
+        windowed = starts is not None and bool((starts[position] > start).any())
+        if windowed or bool((own_first < stop).any()) or bool((stop != high).any()):
             hidden = key >= stop[:, None]
             hidden |= (key >= own_first[:, None]) & (key <= own_last[:, None])
             if starts is not None:
@@ -225,8 +225,8 @@ class Packer:
         hidden = self._irregular(hidden, used, sizes, key)
         return SharedKeys(
             run=run,
-            keys=slice(0, hi - lo),
-            tokens=slice(int(offsets[stretch.start]), int(offsets[stretch.stop])),
+            keys=slice(start - run.first, high - run.first),
+            tokens=slice(int(offsets[members.start]), int(offsets[members.stop])),
             hidden=None if hidden is None else torch.from_numpy(hidden).to(self.device)[None],
         )
 
@@ -254,7 +254,9 @@ class Packer:
         for index, row in enumerate(rows):
             work = row.work
             if work.own.size and work.queries.size:
-                causal = work.own is work.queries and not work.cuts
+                # A single token sees itself, whatever is cut and however narrow the window.
+                alone = work.own.size == work.queries.size == 1 and work.own[0] == work.queries[0]
+                causal = alone or (np.array_equal(work.own, work.queries) and not work.cuts)
                 if causal and starts is not None:
                     causal = bool(starts[work.own[-1]] <= work.own[0])
                 groups[work.queries.size, work.own.size, causal].append(index)
@@ -267,7 +269,7 @@ class Packer:
                 hidden = np.stack([self._own_hidden(rows[i].work, starts) for i in members])
             parts.append(
                 OwnKeys(
-                    queries=torch.from_numpy(queries).to(self.device),
+                    queries=queries,
                     keys=torch.from_numpy(keys).to(self.device),
                     hidden=None if hidden is None else torch.from_numpy(hidden).to(self.device),
                     causal=causal,
@@ -294,17 +296,40 @@ class Packer:
         return self._cut_masks[name]
 
 
-def _add(
-    total: Attended, tokens: slice | torch.Tensor, output: torch.Tensor, log_total: torch.Tensor
-) -> None:
-    """Merge attention of some tokens into the whole, in place."""
-    old = Attended(total.output[:, :, tokens], total.log_total[:, :, tokens])
-    new = merge(old, Attended(output, log_total))
-    total.output[:, :, tokens], total.log_total[:, :, tokens] = new.output, new.log_total
+class _Total:
+    """Attention of all packed tokens, as its parts come in."""
 
+    def __init__(self, grouped: torch.Tensor, width: int) -> None:
+        precise = accumulation_dtype(grouped.dtype)
+        self.output = grouped.new_empty((*grouped.shape[:-1], width), dtype=precise)
+        self.log_total = grouped.new_empty(grouped.shape[:-1], dtype=precise)
+        self._begun = np.zeros(grouped.shape[-2], dtype=np.bool_)
 
-def _stop(row: PackedRow, run: KeptRun) -> int:
-    return next(stop for provider, _, stop in row.providers if provider is run)
+    def add(self, tokens: slice | Positions, output: torch.Tensor, log_total: torch.Tensor) -> None:
+        """Merge a part that some tokens have; a token's first part is taken as it is."""
+        begun = self._begun[tokens]
+        at = tokens if isinstance(tokens, slice) else torch.from_numpy(tokens).to(output.device)
+        if begun.any():
+            if not begun.all():
+                self._begin(np.arange(self._begun.size)[tokens][~begun])
+            old = Attended(self.output[:, :, at], self.log_total[:, :, at])
+            merged = merge(old, Attended(output, log_total))
+            output, log_total = merged.output, merged.log_total
+        self.output[:, :, at], self.log_total[:, :, at] = output, log_total
+        self._begun[tokens] = True
+
+    def _begin(self, tokens: Positions) -> None:
+        at = torch.from_numpy(tokens).to(self.output.device)
+        self.output[:, :, at], self.log_total[:, :, at] = 0.0, -torch.inf
+
+    def add_sinks(self, sinks: torch.Tensor) -> None:
+        """Merge a key without value that every query sees."""
+        log_sink = sinks.to(self.log_total.dtype).expand_as(self.log_total)
+        merged = merge(
+            Attended(self.output, self.log_total),
+            Attended(torch.zeros_like(self.output), log_sink),
+        )
+        self.output, self.log_total = merged.output, merged.log_total
 
 
 def _is_contiguous(own: Positions) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from pytest_ragshortcut.models.incremental.packing import (
     PackedRow,
     Packer,
 )
-from pytest_ragshortcut.models.incremental.runs import KeptRun
+from pytest_ragshortcut.models.incremental.runs import KeptRun, Providers
 from pytest_ragshortcut.models.incremental.schedule import NOTHING, LayerWork, Positions, Schedule
 
 
@@ -32,6 +32,13 @@ class RowWork:
     """The clean run, or the corrupted run above it, whose states the row has where unchanged."""
     schedule: Schedule
     restorations: tuple[Restoration, ...] = ()
+
+    def providers(self, layer: int) -> Providers:
+        """List the runs that hold what is not the row's own in a layer, and their stretches."""
+        if self.base is self.clean:
+            return self.clean.providers()
+        clean_until = self.schedule.layers[layer].clean_until
+        return self.clean.providers(0, clean_until) + self.base.providers(clean_until)
 
 
 class Passes:
@@ -52,16 +59,22 @@ class Passes:
         packer = Packer(inputs[0].device)
         own = [np.arange(run.first, len(run.ids)) for run in runs]
         rows = [
-            PackedRow(run.parent.providers(run.first) if run.parent else (), LayerWork(p, p, p))
+            PackedRow(
+                run.parent.providers(0, run.first) if run.parent else (), LayerWork(p, p, p, 0)
+            )
             for run, p in zip(runs, own, strict=True)
         ]
         stops = np.cumsum([p.size for p in own])
         parts = [slice(int(b) - p.size, int(b)) for p, b in zip(own, stops, strict=True)]
         at = self._tensor(np.concatenate(own), inputs[0])
         hidden = torch.cat(list(inputs))
+        layouts: dict[int, LayerAttention] = {}
         for index in range(len(self.layers)):
+            starts = outfit.window_starts[index]
+            if id(starts) not in layouts:
+                layouts[id(starts)] = packer.attention(index, rows, starts)
             taken = KeysAndValues()
-            attention = packer.attention(index, rows, outfit.window_starts[index])
+            attention = replace(layouts[id(starts)], layer=index)
             is_last = index == len(self.layers) - 1
             output = self.frame.layer(index, hidden, outfit, at, taken if is_last else attention)
             source = taken if is_last else attention
@@ -92,9 +105,7 @@ class Passes:
                 if r.component != "residual":
                     for layer in r.layers:
                         queries = set(work.schedule.layers[layer].queries.tolist())
-                        wanted[layer] |= {
-                            (r.component, p) for p in r.positions if p in queries
-                        }
+                        wanted[layer] |= {(r.component, p) for p in r.positions if p in queries}
         for layer, sites in wanted.items():
             missing = [(c, p) for c, p in sites if (c, layer, p) not in clean.components]
             if missing:
@@ -108,7 +119,7 @@ class Passes:
         outfit: Outfit,
     ) -> None:
         positions = np.array(sorted({p for _, p in sites}), dtype=np.int64)
-        row = PackedRow(clean.providers(), LayerWork(positions, NOTHING, NOTHING))
+        row = PackedRow(clean.providers(), LayerWork(positions, NOTHING, NOTHING, 0))
         hidden = kept_inputs(clean, layer, positions)
         attention = Packer(hidden.device).attention(layer, [row], outfit.window_starts[layer])
         seen: dict[Component, torch.Tensor] = {}
@@ -144,6 +155,8 @@ class _Chunk:
         """(n_packed,) row * width + position of the states that the last layer gave, ascending."""
         self.states = works[0].clean.inputs[0][:0]
         """(n_packed, d_model) these states."""
+        self.holders = np.arange(len(works))
+        """(n_rows,) the row whose states in the last layer are also each row's own."""
 
     def run(self) -> list[torch.Tensor]:
         """Run every layer with work; return each row's changed final states."""
@@ -151,18 +164,23 @@ class _Chunk:
         for layer in range(min(work.schedule.start for work in self.works), n_layers):
             self._layer(layer, is_last=layer == n_layers - 1)
         return [
-            self.states[self._find(row, np.array(sorted(work.schedule.changed), dtype=np.int64))]
+            self.states[self._find(row, work.schedule.changed)]
             for row, work in enumerate(self.works)
         ]
 
     def _layer(self, layer: int, *, is_last: bool) -> None:
-        members = [
-            row for row, work in enumerate(self.works) if work.schedule.layers[layer].queries.size
-        ]
+        members = []
+        holders, first_of = self.holders.copy(), dict[tuple[object, ...], int]()
+        for row, work in enumerate(self.works):
+            if work.schedule.layers[layer].queries.size:
+                name = (work.base, work.schedule.histories[layer])
+                holders[row] = first_of.setdefault(name, row)
+                if holders[row] == row:
+                    members.append(row)
         if not members:
             return
         parts = {row: self.works[row].schedule.layers[layer] for row in members}
-        rows = [PackedRow(self.works[row].base.providers(), parts[row]) for row in members]
+        rows = [PackedRow(self.works[row].providers(layer), parts[row]) for row in members]
         attention = self.packer.attention(layer, rows, self.outfit.window_starts[layer])
         if is_last:
             self._take_own_keys(layer, parts, attention)
@@ -173,7 +191,7 @@ class _Chunk:
             self._restore_components(stack, layer, names)
             output = self.passes.frame.layer(layer, hidden, self.outfit, at, attention)
         assert output is not None
-        self.names, self.states = names, output
+        self.names, self.states, self.holders = names, output, holders
 
     def _take_own_keys(
         self, layer: int, parts: dict[int, LayerWork], attention: LayerAttention
@@ -198,17 +216,25 @@ class _Chunk:
         put_back = NOTHING
         if layer:
             put_back = self._named(
-                {int(r): w.schedule.restored[layer - 1] for r, w in zip(indices, works, strict=True)}
+                {
+                    int(r): w.schedule.restored[layer - 1]
+                    for r, w in zip(indices, works, strict=True)
+                }
             )
         is_restored = _contains(put_back, names)
         is_own = _contains(changed, names) & ~is_restored
         first = works[0].clean.inputs[layer]
         hidden = first.new_empty((names.size, first.shape[-1]))
         if is_own.any():
-            source = np.searchsorted(self.names, names[is_own])
+            held = self.holders[row[is_own]] * self.width + position[is_own]
+            source = np.searchsorted(self.names, held)
             hidden[_indices(is_own, hidden)] = self.states[self.passes._tensor(source, hidden)]
-        _fill(hidden, layer, [w.clean for w in self.works], row, position, is_restored)
-        _fill(hidden, layer, [w.base for w in self.works], row, position, ~is_own & ~is_restored)
+        clean_until = np.zeros(len(self.works), dtype=np.int64)
+        for index, work in zip(indices, works, strict=True):
+            clean_until[index] = work.schedule.layers[layer].clean_until
+        is_clean = is_restored | (~is_own & (position < clean_until[row]))
+        _fill(hidden, layer, [w.clean for w in self.works], row, position, is_clean)
+        _fill(hidden, layer, [w.base for w in self.works], row, position, ~is_own & ~is_clean)
         return hidden
 
     def _restore_components(self, stack: ExitStack, layer: int, names: Positions) -> None:
@@ -238,7 +264,7 @@ class _Chunk:
         return np.concatenate(named) if named else NOTHING
 
     def _find(self, row: int, positions: Positions) -> torch.Tensor:
-        at = np.searchsorted(self.names, row * self.width + positions)
+        at = np.searchsorted(self.names, self.holders[row] * self.width + positions)
         return self.passes._tensor(at, self.states)
 
 
@@ -274,7 +300,9 @@ def _indices(mask: np.ndarray[tuple[int], np.dtype[np.bool_]], like: torch.Tenso
     return torch.from_numpy(np.flatnonzero(mask)).to(like.device)
 
 
-def _contains(sorted_names: Positions, names: Positions) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _contains(
+    sorted_names: Positions, names: Positions
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     if not sorted_names.size:
         return np.zeros(names.size, dtype=np.bool_)
     at = np.minimum(np.searchsorted(sorted_names, names), sorted_names.size - 1)

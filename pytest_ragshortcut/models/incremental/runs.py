@@ -38,15 +38,19 @@ class KeptRun:
         kept = (*self.inputs, *self.keys, *self.values)
         return sum(tensor.numel() * tensor.element_size() for tensor in kept)
 
-    def providers(self, stop: int | None = None) -> tuple[tuple[KeptRun, int, int], ...]:
-        """List the runs that hold the states before `stop`, and their stretches, in order."""
+    def providers(self, start: int = 0, stop: int | None = None) -> Providers:
+        """List the runs that hold the states from `start` to `stop`, and their stretches."""
         stop = len(self.ids) if stop is None else stop
-        before = self.parent.providers(min(self.first, stop)) if self.parent else ()
-        return (*before, (self, self.first, stop)) if stop > self.first else before
+        before = self.parent.providers(start, min(self.first, stop)) if self.parent else ()
+        start = max(start, self.first)
+        return (*before, (self, start, stop)) if stop > start else before
 
     def lineage(self) -> list[KeptRun]:
         """List the run and its ancestors, nearest first."""
         return [self, *(self.parent.lineage() if self.parent else [])]
+
+
+Providers = tuple[tuple[KeptRun, int, int], ...]
 
 
 class RunStore:

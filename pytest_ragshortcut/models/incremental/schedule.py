@@ -7,6 +7,7 @@ before it. So each layer computes the positions that can have changed, and no ot
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,9 @@ class LayerWork:
     own: Positions
     """(n_own,) ascending: the positions whose keys and values are the row's own."""
     changed: Positions
-    """(n_changed,) ascending: those of `own` whose input is the row's own, not the base's."""
+    """(n_changed,) ascending: those whose input is the row's own; all of them are in `own`."""
+    clean_until: int
+    """Inputs before this position are the clean run's; behind it the base's, where not changed."""
     cuts: tuple[Knockout, ...] = ()
     """The knockouts that act here."""
 
@@ -39,11 +42,13 @@ class Schedule:
     layers: tuple[LayerWork, ...]
     """(n_layers,) the work of each."""
     restored: tuple[Positions, ...]
-    """(n_layers,) positions that take the clean state after each layer and differ from it."""
-    changed: frozenset[int]
-    """Readers whose final state is the row's own."""
+    """(n_layers,) positions that take the clean state after each layer, among those changed."""
+    changed: Positions
+    """(n_changed,) ascending: readers whose final state is the row's own."""
     clean: frozenset[int]
     """Readers whose final state is the clean run's; those in neither set have the base's."""
+    histories: tuple[Hashable, ...]
+    """(n_layers,) what was done up to each layer: rows of one base and history are one row."""
 
     @property
     def start(self) -> int:
@@ -52,20 +57,21 @@ class Schedule:
         return next(busy, len(self.layers))
 
     @property
-    def n_token_layers(self) -> int:
-        """How many positions pass through a layer, summed over layers."""
-        return sum(work.queries.size for work in self.layers)
+    def counts(self) -> list[int]:
+        """(n_layers,) how many positions pass through each layer."""
+        return [work.queries.size for work in self.layers]
 
 
 def read_alone(readers: tuple[int, ...], n_layers: int) -> Schedule:
     """Schedule the reading of a run itself: its readers through the last layer, nothing else."""
-    idle = LayerWork(NOTHING, NOTHING, NOTHING)
-    last = LayerWork(_array(set(readers)), NOTHING, NOTHING)
+    at = _array(set(readers))
+    idle = LayerWork(NOTHING, NOTHING, NOTHING, 0)
     return Schedule(
-        layers=(idle,) * (n_layers - 1) + (last,),
+        layers=(idle,) * (n_layers - 1) + (LayerWork(at, NOTHING, NOTHING, 0),),
         restored=(NOTHING,) * n_layers,
-        changed=frozenset(readers),
+        changed=at,
         clean=frozenset(),
+        histories=(readers,) * n_layers,
     )
 
 
@@ -88,40 +94,58 @@ def schedule(
     """
     last = max(readers)
     changed: set[int] = set()
-    clean_out: set[int] = set()
-    layers, restored = [], []
+    put_back, differing = set[int](), set[int]()
+    clean_until = first_changed
+    history: Hashable = readers
+    layers, restored, histories = [], [], []
     for layer in range(n_layers):
         cuts = tuple(k for k in knockouts if layer in k.layers)
-        computed = _reached(changed, last) | _cut_targets(cuts, last)
-        computed |= {
-            p
-            for r in restorations
-            if r.component != "residual" and layer in r.layers
-            for p in r.positions
-            if p <= last and (p >= first_changed or p in computed)
-        }
-        layers.append(_layer_work(computed, changed, cuts, readers, is_last=layer == n_layers - 1))
-        put_back = {
-            p
-            for r in restorations
-            if r.component == "residual" and layer in r.layers
-            for p in r.positions
-            if p <= last
-        }
-        clean_out = put_back
-        changed = (computed - put_back) | {p for p in put_back if p >= first_changed}
-        restored.append(_array({p for p in put_back if p >= first_changed}))
+        computed = _reached(changed, clean_until, first_changed, last) | _cut_targets(cuts, last)
+        sites = _sites(restorations, layer, last, residual=False)
+        computed |= {p for p in sites if p >= clean_until or p in computed}
+        queries = computed.intersection(readers) if layer == n_layers - 1 else computed
+        # Above the last layer only readers are read: the others matter as keys and values alone.
+        own = changed if layer == n_layers - 1 else computed
+        layers.append(
+            LayerWork(
+                queries=_array(queries),
+                own=_array(own if queries else set()),
+                changed=_array(changed),
+                clean_until=clean_until,
+                cuts=cuts,
+            )
+        )
+        if cuts or sites:
+            edges = tuple((cut.sources, cut.targets) for cut in cuts)
+            history = (history, layer, edges, _acting(restorations, layer))
+        histories.append(history)
+        put_back = _sites(restorations, layer, last, residual=True)
+        if put_back:
+            history = (history, layer, tuple(sorted(put_back)))
+        differing = computed - put_back
+        still_clean = min({clean_until} | differing)
+        put_back |= set(range(max(still_clean, first_changed), clean_until)) - differing
+        clean_until = still_clean
+        # What is clean up to some position, and reads nothing else, stays clean for good.
+        while clean_until in put_back:
+            clean_until += 1
+        kept = {p for p in put_back if p >= max(clean_until, first_changed)}
+        changed = differing | kept
+        restored.append(_array(kept))
     return Schedule(
         layers=tuple(layers),
         restored=tuple(restored),
-        changed=frozenset(changed - clean_out).intersection(readers),
-        clean=frozenset(clean_out).intersection(readers),
+        changed=_array(differing.intersection(readers)),
+        clean=frozenset(r for r in readers if r in put_back or r < clean_until),
+        histories=tuple(histories),
     )
 
 
-def _reached(changed: set[int], last: int) -> set[int]:
+def _reached(changed: set[int], clean_until: int, first_changed: int, last: int) -> set[int]:
     """Every position from the first changed one on reads a changed key."""
-    return set(range(min(changed), last + 1)) if changed else set()
+    # Behind a restored beginning, positions read clean keys where the base's are corrupted.
+    begins = changed | ({clean_until} if clean_until > first_changed else set())
+    return set(range(min(begins), last + 1)) if begins else set()
 
 
 def _cut_targets(cuts: tuple[Knockout, ...], last: int) -> set[int]:
@@ -133,23 +157,24 @@ def _cut_targets(cuts: tuple[Knockout, ...], last: int) -> set[int]:
     }
 
 
-def _layer_work(
-    computed: set[int],
-    changed: set[int],
-    cuts: tuple[Knockout, ...],
-    readers: tuple[int, ...],
-    *,
-    is_last: bool,
-) -> LayerWork:
-    if not computed:
-        return LayerWork(NOTHING, NOTHING, NOTHING)
-    dirty = _array(changed)
-    if not is_last:
-        everything = _array(computed)
-        return LayerWork(everything, everything, dirty, cuts)
-    # Above the last layer only readers are read: the others matter as keys and values alone.
-    queries = _array(computed.intersection(readers))
-    return LayerWork(queries, dirty if queries.size else NOTHING, dirty, cuts)
+def _sites(
+    restorations: tuple[Restoration, ...], layer: int, last: int, *, residual: bool
+) -> set[int]:
+    return {
+        p
+        for r in restorations
+        if (r.component == "residual") == residual and layer in r.layers
+        for p in r.positions
+        if p <= last
+    }
+
+
+def _acting(restorations: tuple[Restoration, ...], layer: int) -> Hashable:
+    return tuple(
+        (r.component, r.positions)
+        for r in restorations
+        if r.component != "residual" and layer in r.layers
+    )
 
 
 def _array(positions: set[int]) -> Positions:

@@ -1,0 +1,338 @@
+"""The rows: what is run, and how its values are checked against code of another hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from benchmarks import percell
+from benchmarks.percell import Cell, Disturbance
+from benchmarks.scenes import Scene, spread
+from benchmarks.timing import Clock
+from pytest_ragshortcut.core.corruptions import replacement
+from pytest_ragshortcut.core.plans import Array, PlanRow, ProbePlan, Restoration, layer_window
+from pytest_ragshortcut.core.prompts import TokenizedPrompt
+from pytest_ragshortcut.core.results import SwapResult, TraceResult
+from pytest_ragshortcut.models.rag_model import RagModel
+from pytest_ragshortcut.probes.contributions import contribute
+from pytest_ragshortcut.probes.knockout import knock_out
+from pytest_ragshortcut.probes.reliance import context_reliance
+from pytest_ragshortcut.probes.swap import counterfactual_swap
+from pytest_ragshortcut.probes.trace import trace_prompt
+
+SOURCES = ("subject", "attribute", "context", "question")
+KNOCKOUT_WINDOW = 9
+PAPER_WINDOW = 10
+N_DEPTHS = 6
+
+
+@dataclass(frozen=True)
+class Check:
+    """How far a row's values lie from those of code that shares nothing with it."""
+
+    max_difference: float
+    span: float
+    """Largest less smallest value: where this is small, agreement says little."""
+    n_values: int
+    cell_seconds: tuple[float, ...] = ()
+    """What each cell compared with took."""
+    unit: Literal["p", "ln p", "norm"] = "p"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing to measure.
+
+    Args:
+        key: its name in the tables and the bounds.
+        title: what it is, in one line.
+        run: what is timed, given the model and the scene.
+        check: compares values with cells of the given number, timed by the given clock.
+        warm: runs beforehand and untimed; None is a cold row, in which RagModel itself is made
+            inside the timing.
+    """
+
+    key: str
+    title: str
+    run: Callable[[Any, Scene], Any]
+    check: Callable[[Scene, Any, int, Clock], Check]
+    warm: Callable[[RagModel, Scene], object] | None = None
+
+
+def _trace(
+    model: Any, scene: Scene, *, book: str = "open", corrupt: str = "subject", **options: Any
+) -> TraceResult:
+    prompt = scene.open_book if book == "open" else scene.closed_book
+    roles = corrupt.split("+")
+    noise = scene.noise(len(prompt.positions(*roles)))
+    return trace_prompt(model, prompt, corrupt=corrupt, corruption=noise, **options)
+
+
+def run_map(model: Any, scene: Scene) -> TraceResult:
+    """Trace all positions and layers with Gaussian noise on the subject."""
+    return _trace(model, scene)
+
+
+def check_map(scene: Scene, result: TraceResult, n_cells: int, clock: Clock) -> Check:
+    """Compare cells at the subject, after it and before it, and the corrupted run."""
+    span = result.prompt.positions("subject")
+    disturbance = Disturbance(span, noise=scene.noise(len(span)))
+    chosen = _sample(scene, span, n_cells)
+    cells = [(Cell((layer,), (at,)), result.restored[layer, at]) for layer, at in chosen]
+    cells.append((None, result.corrupted))
+    values = [*result.restored.ravel(), result.clean, result.corrupted]
+    return _compare(scene, result.prompt, disturbance, cells, values, clock)
+
+
+def run_replacement(model: Any, scene: Scene) -> Array:
+    """Trace all positions and layers with other tokens in the subject's place."""
+    prompt = scene.open_book
+    span = prompt.positions("subject")
+    corruption = replacement(span, scene.replacement(len(span)))
+    rows = [PlanRow(prompt), PlanRow(prompt, corruption)]
+    rows += [
+        PlanRow(prompt, corruption, (Restoration("residual", (layer,), (site,)),))
+        for layer in range(model.n_layers)
+        for site in range(len(prompt.input_ids))
+    ]
+    return np.array([reading.probability for reading in model.run(ProbePlan(tuple(rows)))])
+
+
+def check_replacement(scene: Scene, values: Array, n_cells: int, clock: Clock) -> Check:
+    """Compare cells as for the noisy map."""
+    span = scene.open_book.positions("subject")
+    disturbance = Disturbance(span, token_ids=scene.replacement(len(span)))
+    restored = values[2:].reshape(scene.loaded.n_layers, -1)
+    chosen = _sample(scene, span, n_cells)
+    cells = [(Cell((layer,), (at,)), restored[layer, at]) for layer, at in chosen]
+    cells.append((None, values[1]))
+    return _compare(scene, scene.open_book, disturbance, cells, values, clock)
+
+
+def run_knockouts(model: Any, scene: Scene) -> Any:
+    """Cut four sources from the readers, in the window around every layer."""
+    return knock_out(model, scene.open_book, sources=SOURCES, window=KNOCKOUT_WINDOW)
+
+
+def check_knockouts(scene: Scene, result: Any, n_cells: int, clock: Clock) -> Check:
+    """Compare windows across the depth, one source after another."""
+    prompt, n_layers = scene.open_book, scene.loaded.n_layers
+    compared = []
+    for index, layer in enumerate(spread(range(n_layers), n_cells)):
+        source = index % len(SOURCES)
+        seen = prompt.positions(SOURCES[source])
+        window = layer_window(layer, KNOCKOUT_WINDOW, n_layers)
+        theirs = percell.knocked_out(scene.loaded.model, prompt, seen, window)
+        compared.append((result.probability[source, layer], theirs))
+    return _differences(compared, [*result.probability.ravel(), result.clean])
+
+
+def run_contributions(model: Any, scene: Scene) -> Any:
+    """Read what every token adds to the reader, all layers and heads."""
+    return contribute(model, scene.open_book)
+
+
+def check_contributions(scene: Scene, result: Any, n_cells: int, clock: Clock) -> Check:
+    """Compare every layer and head, relative to the largest norm."""
+    theirs = percell.contributions(scene.loaded.model, scene.open_book)
+    largest = float(theirs.max())
+    difference = float(np.abs(result.per_head - theirs).max()) / largest
+    span = float(np.ptp(theirs)) / largest
+    return Check(difference, span, theirs.size, unit="norm")
+
+
+def run_paper(model: Any, scene: Scene) -> tuple[TraceResult, TraceResult]:
+    """Run the paper's two arms: MLP windows of ten restored at the last subject token."""
+    arms = []
+    for book, corrupt in (("open", "context+subject"), ("closed", "subject")):
+        prompt = scene.open_book if book == "open" else scene.closed_book
+        site = prompt.positions("subject")[-1]
+        options = {"component": "mlp", "window": PAPER_WINDOW, "positions": (site,)}
+        arms.append(_trace(model, scene, book=book, corrupt=corrupt, **options))
+    return arms[0], arms[1]
+
+
+def check_paper(
+    scene: Scene, arms: tuple[TraceResult, TraceResult], n_cells: int, clock: Clock
+) -> Check:
+    """Compare windows across the depth in both arms, and the corrupted runs."""
+    n_layers, checks, values = scene.loaded.n_layers, [], []
+    for result, roles in zip(arms, (("context", "subject"), ("subject",)), strict=True):
+        span, site = result.prompt.positions(*roles), result.prompt.positions("subject")[-1]
+        cells: list[tuple[Cell | None, float]] = [(None, result.corrupted)]
+        for layer in spread(range(n_layers), max(2, n_cells // 2)):
+            window = layer_window(layer, PAPER_WINDOW, n_layers)
+            cells.append((Cell(window, (site,), "mlp"), result.restored[layer, site]))
+        noise = Disturbance(span, noise=scene.noise(len(span)))
+        checks.append(_compare(scene, result.prompt, noise, cells, [0.0], clock))
+        values += [*result.restored[:, site], result.clean, result.corrupted]
+    return Check(
+        max(check.max_difference for check in checks),
+        float(np.ptp(values)),
+        sum(check.n_values for check in checks),
+        tuple(seconds for check in checks for seconds in check.cell_seconds),
+    )
+
+
+def span_roles() -> tuple[str, ...]:
+    """Return the spans that are restored whole."""
+    return (*(f"passage_{index}" for index in range(5)), "subject", "attribute", "readers")
+
+
+def run_spans(model: Any, scene: Scene) -> Array:
+    """Replace the whole context; restore passages, subject, attribute and readers as spans."""
+    prompt = scene.open_book
+    span = prompt.positions("context")
+    corruption = replacement(span, scene.replacement(len(span)))
+    rows = [PlanRow(prompt), PlanRow(prompt, corruption)]
+    rows += [
+        PlanRow(prompt, corruption, (Restoration("residual", (layer,), prompt.positions(role)),))
+        for role in span_roles()
+        for layer in spread(range(model.n_layers), N_DEPTHS)
+    ]
+    return np.array([reading.probability for reading in model.run(ProbePlan(tuple(rows)))])
+
+
+def check_spans(scene: Scene, values: Array, n_cells: int, clock: Clock) -> Check:
+    """Compare some spans, each at another depth, and the corrupted run."""
+    prompt = scene.open_book
+    span = prompt.positions("context")
+    disturbance = Disturbance(span, token_ids=scene.replacement(len(span)))
+    depths = spread(range(scene.loaded.n_layers), N_DEPTHS)
+    restored = values[2:].reshape(len(span_roles()), len(depths))
+    cells: list[tuple[Cell | None, float]] = [(None, values[1])]
+    for index, role in enumerate(spread(range(len(span_roles())), n_cells)):
+        depth = index % len(depths)
+        cell = Cell((depths[depth],), prompt.positions(span_roles()[role]))
+        cells.append((cell, restored[role, depth]))
+    return _compare(scene, prompt, disturbance, cells, values, clock)
+
+
+def run_swap(model: Any, scene: Scene) -> SwapResult:
+    """Swap the context answer for what the model would say next, and read both answers."""
+    return counterfactual_swap(model, scene.case)
+
+
+def check_swap(scene: Scene, result: SwapResult, n_cells: int, clock: Clock) -> Check:
+    """Compare ln p of every substitute and memory answer with forwards of the swapped text."""
+    rag = RagModel(scene.loaded.model, scene.loaded.tokenizer)
+    text = rag.render(scene.case).text
+    compared = []
+    for index, substitute in enumerate(result.substitutes):
+        swapped = text.replace(result.context_answer, substitute)
+        for answer, ours in (
+            (substitute, result.substitute_probability[index]),
+            (result.memory_answer, result.memory_probability[index]),
+        ):
+            theirs = percell.plain(scene.loaded.model, _read_as(scene, swapped, answer))
+            compared.append((np.log(ours), np.log(theirs)))
+    return replace(_differences(compared, [ours for ours, _ in compared]), unit="ln p")
+
+
+def run_reliance(model: Any, scene: Scene) -> Any:
+    """Measure context reliance at default settings."""
+    return context_reliance(model, scene.case)
+
+
+def check_reliance(scene: Scene, result: Any, n_cells: int, clock: Clock) -> Check:
+    """Compare the swap that the score is made of."""
+    return check_swap(scene, result.swap, n_cells, clock)
+
+
+def _clean_run(rag: RagModel, scene: Scene) -> object:
+    return rag.run(ProbePlan((PlanRow(scene.open_book),)))
+
+
+def _settled(rag: RagModel, scene: Scene) -> object:
+    # What is made once a model belongs to no prompt: another prompt pays for it.
+    contribute(rag, scene.closed_book)
+    return _clean_run(rag, scene)
+
+
+ROWS: tuple[Row, ...] = (
+    Row("map", "causal map, all positions x layers, noise samples", run_map, check_map),
+    Row(
+        "map, one corruption",
+        "the same with one deterministic corruption",
+        run_replacement,
+        check_replacement,
+    ),
+    Row(
+        "knockouts",
+        "4 sources x every layer's window of 9, after the clean run",
+        run_knockouts,
+        check_knockouts,
+        _clean_run,
+    ),
+    Row(
+        "contributions",
+        "all layers and heads, after the clean run",
+        run_contributions,
+        check_contributions,
+        _settled,
+    ),
+    Row(
+        "contributions, first",
+        "the same for the first prompt of a model, after its clean run",
+        run_contributions,
+        check_contributions,
+        _clean_run,
+    ),
+    Row(
+        "paper",
+        "context and subject corrupted, last subject token restored, MLP windows of 10, both arms",
+        run_paper,
+        check_paper,
+    ),
+    Row(
+        "spans",
+        "context replaced, 5 passages, subject, attribute, readers restored at 6 layers",
+        run_spans,
+        check_spans,
+    ),
+    Row("reliance", "context_reliance at default settings", run_reliance, check_reliance),
+    Row("swap", "counterfactual_swap at default settings", run_swap, check_swap),
+)
+EARLY = Row("early", "causal map, the subject at tokens 4 to 6", run_map, check_map)
+
+
+def _sample(scene: Scene, span: Sequence[int], n_cells: int) -> list[tuple[int, int]]:
+    """Choose (layer, position): one cell before the span, the others spread from it to the end."""
+    n_tokens, n_layers = len(scene.open_book.input_ids), scene.loaded.n_layers
+    places = spread(range(span[0], n_tokens), n_cells - 1)
+    layers = spread(range(max(1, n_layers - 1)), n_cells - 1)
+    return [*zip(layers, places, strict=False), (n_layers // 2, span[0] // 2)]
+
+
+def _compare(
+    scene: Scene,
+    prompt: TokenizedPrompt,
+    disturbance: Disturbance,
+    cells: Sequence[tuple[Cell | None, float]],
+    values: Sequence[float] | Array,
+    clock: Clock,
+) -> Check:
+    compared, seconds = [], []
+    for cell, ours in cells:
+        taken, theirs = clock.time(
+            lambda cell=cell: percell.disturbed(scene.loaded.model, prompt, disturbance, cell)
+        )
+        compared.append((ours, float(theirs.mean())))
+        seconds += [taken] if cell is not None else []
+    return replace(_differences(compared, values), cell_seconds=tuple(seconds))
+
+
+def _differences(compared: Sequence[tuple[float, float]], values: Sequence[float] | Array) -> Check:
+    largest = max(abs(float(ours) - float(theirs)) for ours, theirs in compared)
+    return Check(largest, float(np.ptp(values)), len(compared))
+
+
+def _read_as(scene: Scene, text: str, answer: str) -> TokenizedPrompt:
+    """Tokenize a text and an answer by hand: in this vocabulary every word is a token."""
+    tokenizer = scene.loaded.tokenizer
+    start, said = (tuple(tokenizer(part)["input_ids"]) for part in (text, answer))
+    whole = (*start, *said[:-1])
+    return TokenizedPrompt(text, whole, tuple(map(str, whole)), {}, len(start), said)
