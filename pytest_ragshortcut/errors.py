@@ -236,6 +236,20 @@ class AdapterSelfCheckError(ModelError):
         )
 
 
+class ExecutorSelfCheckError(ModelError):
+    """Raised when the incremental executor computes something else than the untouched model."""
+
+    def __init__(self, *, model: str, error: float, max_error: float) -> None:
+        self.model, self.error, self.max_error = model, error, max_error
+        super().__init__(
+            f"the incremental executor's logits of {model} are not the model's own: relative "
+            f"error {error:.3g}, max_error {max_error:.3g}",
+            where="self-check of the executor",
+            expected="The logits of an untouched forward",
+            action="Use the reference executor, RagModel(..., executor='reference')",
+        )
+
+
 class PlanError(RagShortcutError):
     """Raised when a plan asks for positions, layers or edges that do not exist."""
 

@@ -71,7 +71,9 @@ class PlanRow:
     restorations: tuple[Restoration, ...] = ()
     knockouts: tuple[Knockout, ...] = ()
     contributions: bool = False
-    """Whether to read the attention contributions to the readers."""
+    """Whether to read the attention contributions to the readers, those of the clean run."""
+    summed: bool = True
+    """Whether they include the norm of the head sum, which costs an output projection a token."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +99,7 @@ class Contributions:
     per_head: Array
     """(n_layers, n_heads, n_tokens) 2-norm of A[T, i] (x_i W_V) W_O, at least 0."""
     summed: Array
-    """(n_layers, n_tokens) 2-norm of the sum over heads, at least 0."""
+    """(n_layers, n_tokens) 2-norm of the sum over heads, at least 0; NaN where not asked for."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,6 +30,8 @@ _POST_NORMS = {
 # Families whose boolean attention masks are True where an edge is cut; elsewhere, where it is kept.
 _TRUE_MEANS_CUT = {"mpt"}
 
+_WINDOW_NAMES = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
+
 
 @dataclass(frozen=True)
 class LayerMap:
@@ -93,6 +95,13 @@ def map_architecture(model: PreTrainedModel) -> ArchitectureMap:
         embedding=embedding,
         true_means_cut=family in _TRUE_MEANS_CUT,
     )
+
+
+def max_tokens(model: PreTrainedModel) -> int | None:
+    """Return how many tokens fit a model's window; None where the configuration does not say."""
+    config = model.config.get_text_config()
+    found = (getattr(config, name, None) for name in _WINDOW_NAMES)
+    return next((int(value) for value in found if isinstance(value, int)), None)
 
 
 def _decoder_layers(model: PreTrainedModel) -> list[nn.Module]:

@@ -6,11 +6,6 @@ import re
 from collections.abc import Callable, Sequence
 
 import torch
-from transformers import PreTrainedModel
-
-from pytest_ragshortcut.errors import NonFiniteLogitsError
-from pytest_ragshortcut.models.hooks import quiet
-from pytest_ragshortcut.models.reference import forward_logits
 
 MAX_ANSWER_TOKENS = 16
 _CLOSING = " \n.,;:!?\"'”’»)。，"
@@ -21,36 +16,51 @@ _END = re.compile(
     r"\n|。|(?<!\d)(?<!\b[A-Z])(?<!\b(?:St|Mt|Ft|Mr|Ms|Dr))(?<!\bMrs)\.(?=\s|$)|(?<=\d)\.(?=\s)"
 )
 
+Decode = Callable[[Sequence[int]], str]
+NextLogits = Callable[[Sequence[tuple[int, ...]]], torch.Tensor]
+"""(n_sequences, n_vocabulary) logits of the token after each sequence."""
+
 
 def continue_greedily(
-    model: PreTrainedModel,
-    ids: Sequence[int],
+    prompts: Sequence[tuple[int, ...]],
     *,
-    decode: Callable[[Sequence[int]], str],
+    firsts: Sequence[tuple[int, ...]] | None = None,
+    next_logits: NextLogits,
+    decode: Decode,
     stop_ids: frozenset[int],
-) -> tuple[int, ...]:
-    """Continue a prompt until a stop token, a line break, the end of a sentence or the limit."""
-    generated: list[int] = []
-    with quiet(model):
-        inputs = torch.tensor([list(ids)], device=model.device)
-        cache = None
-        for _ in range(MAX_ANSWER_TOKENS):
-            mask = torch.ones(1, len(ids) + len(generated), dtype=torch.long, device=model.device)
-            output = model(
-                input_ids=inputs, attention_mask=mask, past_key_values=cache, use_cache=True
-            )
-            cache = output.past_key_values
-            inputs = _likeliest(model, output.logits[0, -1], 1)[None]
-            token = int(inputs)
+) -> list[tuple[int, ...]]:
+    """Continue prompts until a stop token, a line break, the end of a sentence or the limit.
+
+    Args:
+        prompts: the token ids of each prompt.
+        firsts: the tokens that open each answer; none where not given.
+        next_logits: asks the model, for all prompts still open at once.
+        decode: turns an answer's tokens to text.
+        stop_ids: tokens that end an answer.
+
+    Returns:
+        Each answer's tokens, trimmed to the answer itself.
+    """
+    said = [list(first) for first in (firsts or [()] * len(prompts))]
+    limits = [MAX_ANSWER_TOKENS + len(first) for first in said]
+    going = [i for i, answer in enumerate(said) if not stop_ids.intersection(answer)]
+    for i in set(range(len(said))) - set(going):
+        said[i] = []
+    while going:
+        likeliest = next_logits([(*prompts[i], *said[i]) for i in going]).argmax(dim=-1).tolist()
+        still = []
+        for i, token in zip(going, likeliest, strict=True):
             if token in stop_ids:
-                break
-            generated.append(token)
-            if _END.search(decode(generated).lstrip()):
-                break
-    return trimmed(generated, decode)
+                continue
+            said[i].append(token)
+            ended = _END.search(decode(said[i]).lstrip())
+            if not ended and len(said[i]) < limits[i]:
+                still.append(i)
+        going = still
+    return [trimmed(answer, decode) for answer in said]
 
 
-def trimmed(ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> tuple[int, ...]:
+def trimmed(ids: Sequence[int], decode: Decode) -> tuple[int, ...]:
     """Drop closing punctuation and everything after the end of the answer, by whole tokens."""
     kept = list(ids)
     while kept:
@@ -60,20 +70,3 @@ def trimmed(ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> tuple
             break
         kept.pop()
     return tuple(kept)
-
-
-def likeliest_first_tokens(
-    model: PreTrainedModel, ids: Sequence[int], count: int
-) -> tuple[int, ...]:
-    """Return the tokens most likely to open the answer, likeliest first."""
-    with quiet(model):
-        inputs = torch.tensor([list(ids)], device=model.device)
-        logits = forward_logits(model, inputs, [len(ids) - 1])[0, -1]
-        top = _likeliest(model, logits, min(count, logits.shape[-1]))
-    return tuple(int(token) for token in top)
-
-
-def _likeliest(model: PreTrainedModel, logits: torch.Tensor, count: int) -> torch.Tensor:
-    if bool(logits.isnan().any()):
-        raise NonFiniteLogitsError(model=type(model).__name__, dtype=str(model.dtype), row=0)
-    return logits.topk(count).indices

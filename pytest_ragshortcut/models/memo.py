@@ -216,7 +216,8 @@ def _load(path: Path, name: _Name, unpack: Callable[[_Entry], object]) -> _Entry
     """Read an entry, or return None for a file that is missing, damaged or another's."""
     try:
         with safe_open(path, framework="numpy") as file:
-            labels, values = file.metadata(), file.get_tensor("values")
+            # A copy: what safetensors returns is a view of bytes that stay writable.
+            labels, values = file.metadata(), file.get_tensor("values").copy()
         entry = _Entry(labels["text"], values)
         if values.dtype != np.float64 or labels != _labels(name, entry):
             return None

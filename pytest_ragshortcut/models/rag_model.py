@@ -21,19 +21,16 @@ from pytest_ragshortcut.core.prompts import (
     TokenizedPrompt,
     render,
 )
-from pytest_ragshortcut.errors import PromptTooLongError, TemplateError
-from pytest_ragshortcut.models.architectures import map_architecture
-from pytest_ragshortcut.models.generation import (
-    MAX_ANSWER_TOKENS,
-    continue_greedily,
-    likeliest_first_tokens,
-)
+from pytest_ragshortcut.errors import NonFiniteLogitsError, PromptTooLongError, TemplateError
+from pytest_ragshortcut.models.architectures import map_architecture, max_tokens
+from pytest_ragshortcut.models.executors import Engine, ExecutorName
+from pytest_ragshortcut.models.generation import MAX_ANSWER_TOKENS, continue_greedily
 from pytest_ragshortcut.models.hooks import quiet
 from pytest_ragshortcut.models.loading import load
-from pytest_ragshortcut.models.reference import ReferenceExecutor
 from pytest_ragshortcut.models.tokenization import PromptTokenizer
 
-_WINDOW_NAMES = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
+# Alternative answers are continued together, this many at a time.
+_ALTERNATIVES_AT_ONCE = 8
 
 
 class RagModel:
@@ -44,6 +41,12 @@ class RagModel:
         tokenizer: its fast tokenizer.
         template: a Template, 'plain', or 'chat' for the tokenizer's own chat template.
         name: what to call the model in reports.
+        executor: 'incremental', 'reference', or 'auto' for the first wherever it is exact.
+        memory: how many bytes the incremental executor plans for; None takes half of what is
+            free.
+
+    Weights that change between two calls are noticed, but for writes through `.data`, which torch
+    does not count: call `forget` after these.
 
     Raises:
         UnsupportedArchitectureError: if the model has no layers to probe.
@@ -57,6 +60,8 @@ class RagModel:
         template: Template | str | None = None,
         *,
         name: str | None = None,
+        executor: ExecutorName = "auto",
+        memory: int | None = None,
     ) -> None:
         self.model, self.tokenizer = model, tokenizer
         self.template = as_template(template)
@@ -64,7 +69,7 @@ class RagModel:
         config: Any = model.config
         self.name = name or str(getattr(config, "name_or_path", "") or type(model).__name__)
         self._prompts = PromptTokenizer(tokenizer, self.template)
-        self._executor = ReferenceExecutor(model, self.architecture)
+        self._engine = Engine(model, self.architecture, kind=executor, memory=memory)
 
     @classmethod
     def from_pretrained(
@@ -76,6 +81,8 @@ class RagModel:
         revision: str | None = None,
         trust_remote_code: bool = False,
         template: Template | str | None = None,
+        executor: ExecutorName = "auto",
+        memory: int | None = None,
     ) -> Self:
         """Load a checkpoint: a directory, a hub name, or embedded:reader, embedded:memoriser.
 
@@ -86,6 +93,8 @@ class RagModel:
             revision: of a hub repository.
             trust_remote_code: whether code from the checkpoint may run.
             template: as in RagModel.
+            executor: as in RagModel.
+            memory: as in RagModel.
 
         Raises:
             CheckpointNotFoundError: if nothing can be loaded from there.
@@ -97,11 +106,24 @@ class RagModel:
             revision=revision,
             trust_remote_code=trust_remote_code,
         )
-        return cls(model, tokenizer, template, name=str(name_or_path))
+        return cls(
+            model, tokenizer, template, name=str(name_or_path), executor=executor, memory=memory
+        )
 
     def with_template(self, template: Template | str) -> RagModel:
         """Return the same model, asked through another prompt template."""
-        return RagModel(self.model, self.tokenizer, template, name=self.name)
+        other = RagModel(self.model, self.tokenizer, template, name=self.name)
+        other._engine = self._engine
+        return other
+
+    @property
+    def note(self) -> str:
+        """What a person should know of how this model is run; mostly nothing."""
+        return self._engine.note
+
+    def forget(self) -> None:
+        """Forget every state kept from earlier calls."""
+        self._engine.executor.forget()
 
     @property
     def n_layers(self) -> int:
@@ -116,9 +138,7 @@ class RagModel:
     @property
     def max_tokens(self) -> int | None:
         """How many tokens fit the model's window; None where the configuration does not say."""
-        config = self.model.config.get_text_config()
-        found = (getattr(config, name, None) for name in _WINDOW_NAMES)
-        return next((int(value) for value in found if isinstance(value, int)), None)
+        return max_tokens(self.model)
 
     def render(self, case: RagCase, book: Book = "open") -> Prompt:
         """Render a case with this model's template."""
@@ -143,7 +163,7 @@ class RagModel:
 
     def generate(self, prompts: Sequence[TokenizedPrompt]) -> tuple[Generated, ...]:
         """Continue each prompt greedily to the end of its answer."""
-        return tuple(self._generate(prompt, ()) for prompt in prompts)
+        return self._continued([prompt.input_ids[: prompt.n_prompt] for prompt in prompts])
 
     def alternatives(self, prompt: TokenizedPrompt, count: int) -> Iterator[Generated]:
         """Continue a prompt greedily from each of its likeliest first tokens, as they are asked.
@@ -152,13 +172,13 @@ class RagModel:
         left out: what they open is a piece of a word.
         """
         ids = prompt.input_ids[: prompt.n_prompt]
-        firsts = likeliest_first_tokens(self.model, ids, count)
+        logits = self._next_logits([ids])[0]
+        firsts = logits.topk(min(count, logits.shape[-1])).indices.tolist()
         opens = [self._prompts.opens_word(ids[-1], token) for token in firsts]
-        return (
-            self._generate(prompt, (token,))
-            for token, is_open in zip(firsts, opens, strict=True)
-            if is_open == opens[0]
-        )
+        usable = [t for t, is_open in zip(firsts, opens, strict=True) if is_open == opens[0]]
+        for start in range(0, len(usable), _ALTERNATIVES_AT_ONCE):
+            some = usable[start : start + _ALTERNATIVES_AT_ONCE]
+            yield from self._continued([ids] * len(some), [(token,) for token in some])
 
     def embeddings(self, token_ids: Sequence[int]) -> Array:
         """Return (n, d_model), the output of the token embedding."""
@@ -178,21 +198,30 @@ class RagModel:
         return self._prompts.token_ids(text)
 
     def run(self, plan: ProbePlan) -> tuple[RowReading, ...]:
-        """Carry a plan out with the reference executor."""
-        return self._executor.run(plan)
+        """Carry a plan out, and leave the model as it was."""
+        return self._engine.executor.run(plan)
 
-    def _generate(self, prompt: TokenizedPrompt, first: tuple[int, ...]) -> Generated:
-        stop_ids = self._stop_ids()
-        if stop_ids.intersection(first):
-            return Generated("", ())
-        ids = (*prompt.input_ids[: prompt.n_prompt], *first)
-        rest = continue_greedily(
-            self.model,
-            ids,
-            decode=lambda tokens: self._prompts.decode((*first, *tokens)),
-            stop_ids=stop_ids,
+    def _continued(
+        self,
+        prompts: Sequence[tuple[int, ...]],
+        firsts: Sequence[tuple[int, ...]] | None = None,
+    ) -> tuple[Generated, ...]:
+        answers = continue_greedily(
+            prompts,
+            firsts=firsts,
+            next_logits=self._next_logits,
+            decode=self._prompts.decode,
+            stop_ids=self._stop_ids(),
         )
-        return Generated(self._prompts.decode((*first, *rest)).strip(), (*first, *rest))
+        return tuple(Generated(self._prompts.decode(ids).strip(), ids) for ids in answers)
+
+    def _next_logits(self, sequences: Sequence[tuple[int, ...]]) -> torch.Tensor:
+        logits = self._engine.executor.next_logits(sequences)
+        if bool(logits.isnan().any()):
+            raise NonFiniteLogitsError(
+                model=type(self.model).__name__, dtype=str(self.model.dtype), row=0
+            )
+        return logits
 
     def _stop_ids(self) -> frozenset[int]:
         generation: Any = getattr(self.model, "generation_config", None)

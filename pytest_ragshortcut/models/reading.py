@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from inspect import signature
 
 import numpy as np
 import torch
@@ -42,6 +43,21 @@ def require_finite(model: PreTrainedModel, readings: Iterable[RowReading]) -> No
             raise NonFiniteLogitsError(
                 model=type(model).__name__, dtype=str(model.dtype), row=index
             )
+
+
+def forward_logits(
+    model: PreTrainedModel, ids: torch.Tensor, positions: Sequence[int]
+) -> torch.Tensor:
+    """Run the model and return (n_rows, n_positions, n_vocabulary) logits at these positions."""
+    keep = torch.tensor(positions, device=ids.device)
+    # Without an explicit mask some families guess one from padding ids inside the text.
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
+    logits: torch.Tensor
+    if "logits_to_keep" in signature(model.forward).parameters:
+        logits = model(**inputs, logits_to_keep=keep).logits
+    else:
+        logits = model(**inputs).logits[:, keep]
+    return logits
 
 
 def precise(logits: torch.Tensor) -> torch.Tensor:

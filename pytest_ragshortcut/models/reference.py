@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from inspect import signature
 
+import numpy as np
 import torch
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 from pytest_ragshortcut.core.plans import Component, PlanRow, ProbePlan, RowReading
 from pytest_ragshortcut.core.prompts import TokenizedPrompt
@@ -25,7 +25,12 @@ from pytest_ragshortcut.models.hooks import (
     intervened,
     quiet,
 )
-from pytest_ragshortcut.models.reading import precise, require_finite, runnable_rows
+from pytest_ragshortcut.models.reading import (
+    forward_logits,
+    precise,
+    require_finite,
+    runnable_rows,
+)
 
 _MAX_BATCH_TOKENS = 8192
 
@@ -35,6 +40,7 @@ class ReferenceExecutor:
 
     def __init__(self, model: PreTrainedModel, architecture: ArchitectureMap) -> None:
         self.model, self.architecture = model, architecture
+        self._caches: dict[tuple[int, ...], Cache] = {}
 
     def run(self, plan: ProbePlan) -> tuple[RowReading, ...]:
         """Run a plan's rows.
@@ -48,16 +54,41 @@ class ReferenceExecutor:
         readings: dict[int, RowReading] = {}
         with quiet(self.model), attention_implementation(self.model, weights=False):
             for group in _batches(rows):
-                read = self._run_batch([rows[index] for index in group])
-                readings |= zip(group, read, strict=True)
+                batch = self._run_batch([rows[index] for index in group])
+                readings |= zip(group, batch, strict=True)
         require_finite(self.model, (readings[index] for index in range(len(rows))))
         for index, row in enumerate(rows):
             if row.contributions:
-                readings[index] = replace(
-                    readings[index],
-                    contributions=read_contributions(self.model, self.architecture, row.prompt),
-                )
+                read = read_contributions(self.model, self.architecture, row.prompt)
+                if not row.summed:
+                    read = replace(read, summed=np.full_like(read.summed, np.nan))
+                readings[index] = replace(readings[index], contributions=read)
         return tuple(readings[index] for index in range(len(rows)))
+
+    def next_logits(self, sequences: Sequence[tuple[int, ...]]) -> torch.Tensor:
+        """Return (n_sequences, n_vocabulary) logits of the token after each sequence.
+
+        A sequence that is one of the last call's and a token more costs that token alone.
+        """
+        with quiet(self.model):
+            steps = [self._step(ids) for ids in sequences]
+        # Only now, so that a call that fails leaves what the last one kept.
+        kept = zip(sequences, steps, strict=True)
+        self._caches = {ids: cache for ids, (_, cache) in kept if cache is not None}
+        return torch.stack([logits for logits, _ in steps])
+
+    def forget(self) -> None:
+        """Forget what the last call to next_logits kept."""
+        self._caches = {}
+
+    def _step(self, ids: tuple[int, ...]) -> tuple[torch.Tensor, Cache | None]:
+        cache = self._caches.pop(ids[:-1], None)
+        inputs = torch.tensor([ids if cache is None else ids[-1:]], device=self.model.device)
+        mask = torch.ones(1, len(ids), dtype=torch.long, device=self.model.device)
+        output = self.model(
+            input_ids=inputs, attention_mask=mask, past_key_values=cache, use_cache=True
+        )
+        return output.logits[0, -1], output.past_key_values
 
     def _run_batch(self, rows: list[PlanRow]) -> list[RowReading]:
         if not _is_touched(rows[0]):
@@ -88,21 +119,6 @@ class ReferenceExecutor:
         return [
             RowReading(values, said=is_said) for values, is_said in zip(chosen, said, strict=True)
         ]
-
-
-def forward_logits(
-    model: PreTrainedModel, ids: torch.Tensor, positions: Sequence[int]
-) -> torch.Tensor:
-    """Run the model and return (n_rows, n_positions, n_vocabulary) logits at these positions."""
-    keep = torch.tensor(positions, device=ids.device)
-    # Without an explicit mask some families guess one from padding ids inside the text.
-    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
-    logits: torch.Tensor
-    if "logits_to_keep" in signature(model.forward).parameters:
-        logits = model(**inputs, logits_to_keep=keep).logits
-    else:
-        logits = model(**inputs).logits[:, keep]
-    return logits
 
 
 def _embedded_ids(row: PlanRow) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 
 import numpy as np
@@ -11,15 +11,26 @@ import torch
 from transformers import PreTrainedModel
 
 from pytest_ragshortcut.core.plans import Array, Corruption, PlanRow, ProbePlan, RowReading
-from pytest_ragshortcut.models.architectures import ArchitectureMap
+from pytest_ragshortcut.errors import ExecutorSelfCheckError
+from pytest_ragshortcut.models.architectures import ArchitectureMap, max_tokens
 from pytest_ragshortcut.models.hooks import attention_implementation, quiet
+from pytest_ragshortcut.models.incremental.contributions import ContributionReader
 from pytest_ragshortcut.models.incremental.frame import Frame, Outfit
 from pytest_ragshortcut.models.incremental.keeping import Keeper
 from pytest_ragshortcut.models.incremental.memory import budget_of
 from pytest_ragshortcut.models.incremental.passes import Passes, RowWork
 from pytest_ragshortcut.models.incremental.runs import KeptRun
 from pytest_ragshortcut.models.incremental.schedule import read_alone, schedule
-from pytest_ragshortcut.models.reading import precise, require_finite, runnable_rows
+from pytest_ragshortcut.models.reading import (
+    forward_logits,
+    precise,
+    require_finite,
+    runnable_rows,
+)
+
+_CHECKED_TOKENS = 24
+# Logits of two ways to compute the same, relative to the largest: rounding apart, they are equal.
+_MAX_ERROR = {torch.float64: 1e-5, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 
 
 @dataclass(eq=False)
@@ -78,6 +89,7 @@ class IncrementalExecutor:
         self.frame = Frame(model, architecture)
         self.passes = Passes(self.frame)
         self.budget = budget_of(model, memory)
+        self.contributions = ContributionReader(self.passes)
         self.keeper = Keeper(self.frame, self.passes, self.budget)
         # Noise samples share their schedules.
         n_layers = len(architecture.layers)
@@ -101,6 +113,62 @@ class IncrementalExecutor:
         ordered = tuple(readings[index] for index in range(len(rows)))
         require_finite(self.model, ordered)
         return ordered
+
+    def next_logits(self, sequences: Sequence[tuple[int, ...]]) -> torch.Tensor:
+        """Return (n_sequences, n_vocabulary) logits of the token after each sequence."""
+        with quiet(self.model), attention_implementation(self.model, weights=False):
+            runs = self.keeper.clean_runs(sequences)
+            works = [
+                RowWork(run, run, self._alone((len(ids) - 1,)))
+                for ids in sequences
+                for run in [runs[ids]]
+            ]
+            lengths = self.keeper.common_outfits(run.outfit_tokens for run in runs.values())
+            finals: dict[int, torch.Tensor] = {}
+            with self.frame.packed():
+                for length in set(lengths.values()):
+                    members = [
+                        index
+                        for index, work in enumerate(works)
+                        if lengths[work.clean.outfit_tokens] == length
+                    ]
+                    group = self.passes.finals(
+                        [works[index] for index in members], self.frame.outfit(length)
+                    )
+                    finals |= zip(members, group, strict=True)
+            return self.frame.logits(torch.cat([finals[index] for index in range(len(works))]))
+
+    def forget(self) -> None:
+        """Forget everything kept: the model may have changed."""
+        self.keeper.forget()
+        self.contributions.forget()
+        self.frame.forget()
+
+    def check(self) -> None:
+        """Compare an untouched forward with the executor's own.
+
+        Raises:
+            UnsupportedArchitectureError: if the layers cannot be called on packed tokens.
+            SelfCheckError: if the logits differ.
+        """
+        window = max_tokens(self.model) or _CHECKED_TOKENS
+        n_tokens = min(_CHECKED_TOKENS, window)
+        vocabulary = int(self.model.config.get_text_config().vocab_size)
+        ids = tuple((7919 * i + 13) % vocabulary for i in range(n_tokens))
+        stops = sorted({max(1, n_tokens // 2), n_tokens - 1, n_tokens})
+        with quiet(self.model):
+            tensor = torch.tensor([ids], device=self.model.device)
+            untouched = forward_logits(self.model, tensor, [stop - 1 for stop in stops])[0]
+            # One by one, so that the later ones extend the earlier.
+            own = torch.cat([self.next_logits([ids[:stop]]) for stop in stops])
+        self.forget()
+        scale = float(precise(untouched).abs().max()) or 1.0
+        error = float((precise(own) - precise(untouched)).abs().max()) / scale
+        max_error = _MAX_ERROR.get(self.model.dtype, _MAX_ERROR[torch.float32])
+        if not error <= max_error:
+            raise ExecutorSelfCheckError(
+                model=self.architecture.name, error=error, max_error=max_error
+            )
 
     def _batches(self, rows: Sequence[PlanRow]) -> Iterator[list[int]]:
         """Split rows so that the runs that a batch starts from fit the memory together."""
@@ -132,7 +200,17 @@ class IncrementalExecutor:
             for outfit, group in self._by_outfit(list(jobs.values())):
                 for chunk in self._chunks(group):
                     self._finish(chunk, self.passes.finals([job.work for job in chunk], outfit))
-        return [job.reading() for job in asked]
+        return [
+            replace(
+                job.reading(),
+                contributions=self.contributions.read(
+                    job.work.clean, row.prompt, summed=row.summed
+                ),
+            )
+            if row.contributions
+            else job.reading()
+            for row, job in zip(rows, asked, strict=True)
+        ]
 
     def _job(
         self,

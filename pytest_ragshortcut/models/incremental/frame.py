@@ -19,8 +19,15 @@ from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from pytest_ragshortcut.errors import UnsupportedArchitectureError
-from pytest_ragshortcut.models.architectures import ArchitectureMap, first_tensor
+from pytest_ragshortcut.models.architectures import ArchitectureMap, first_tensor, max_tokens
 from pytest_ragshortcut.models.incremental.scores import Scoring
+
+# Prompts are prepared in lengths of this many tokens, so that lengths share their preparation.
+_LENGTH_STEP = 64
+_MAX_OUTFITS = 16
+
+# Rotary embeddings of these kinds depend on how long the prompt is.
+_BY_LENGTH = ("dynamic", "longrope")
 
 # What attention functions are given beside queries, keys and values. Anything else could change
 # the result unseen, so that a model which passes it runs on the reference executor.
@@ -105,12 +112,28 @@ class Frame:
         self._outfits: dict[int, Outfit] = {}
         self._stack, self._names = _stack_of(model, architecture)
 
+    def prepared_length(self, n_tokens: int) -> int:
+        """Return the length under which a prompt is prepared: its own, or a common longer one."""
+        config = self.model.config.get_text_config()
+        ropes = str([getattr(config, n, "") for n in ("rope_parameters", "rope_scaling")])
+        if any(kind in ropes for kind in _BY_LENGTH):
+            return n_tokens
+        longer = -(-n_tokens // _LENGTH_STEP) * _LENGTH_STEP
+        window = max_tokens(self.model)
+        return longer if window is None else max(n_tokens, min(longer, window))
+
     def outfit(self, n_tokens: int) -> Outfit:
         """Return what the layers are given for prompts of a length."""
         if n_tokens not in self._outfits:
+            if len(self._outfits) >= _MAX_OUTFITS:
+                del self._outfits[next(iter(self._outfits))]
             ids = torch.zeros(1, n_tokens, dtype=torch.long, device=self.model.device)
             self._outfits[n_tokens] = self._observe(ids)
         return self._outfits[n_tokens]
+
+    def forget(self) -> None:
+        """Forget what the layers were given: the model may have changed."""
+        self._outfits.clear()
 
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """Return (n_rows, n_tokens, d_model), what the first layer reads."""

@@ -15,7 +15,6 @@ from pytest_ragshortcut.models.incremental.runs import KeptRun, RunStore, common
 
 # Sharing fewer tokens than this saves less than the second place to look up keys costs.
 _MIN_SHARED = 8
-_MAX_LINEAGE = 4
 
 
 class Keeper:
@@ -34,10 +33,10 @@ class Keeper:
         while pending:
             wave = self._wave(pending)
             for group in self._groups(wave):
-                self._compute(group, [self.frame.embed(self._ids(run.ids))[0] for run in group])
+                self._compute(group, [self._embed(run)[run.first :] for run in group])
             for run in wave:
-                runs[run.ids] = run
-                self.store.add(run)
+                runs[run.ids] = run.flattened()
+                self.store.add(runs[run.ids])
             pending = [ids for ids in pending if ids not in runs]
         return runs
 
@@ -60,8 +59,13 @@ class Keeper:
                 embedded[alike[name]] = self._embed_corrupted(clean.ids, corruption)[first:]
             found[clean, id(corruption)] = alike[name]
         for group in self._groups(list(embedded)):
-            self._compute(group, [embedded[run] for run in group], embedded=True)
+            self._compute(group, [embedded[run] for run in group])
         return found
+
+    def forget(self) -> None:
+        """Forget every run: the model may have changed."""
+        self.store.clear()
+        self._agreements.clear()
 
     def common_outfits(self, lengths: Iterable[int]) -> dict[int, int]:
         """Map each prompt length to the longest one whose layers are given the same."""
@@ -76,22 +80,17 @@ class Keeper:
             ahead = max((common_prefix(run.ids, ids) for run in wave), default=0)
             if ahead >= max(_MIN_SHARED, shared + 1):
                 continue
-            wave.append(KeptRun(ids, shared, parent, len(ids)))
+            wave.append(KeptRun(ids, shared, parent, self.frame.prepared_length(len(ids))))
         return wave
 
     def _parent(self, ids: tuple[int, ...]) -> tuple[KeptRun | None, int]:
         parent, shared = self.store.longest_prefix(ids)
         # At least one token is computed anew: a run without tokens of its own has no tensors.
         shared = min(shared, len(ids) - 1)
-        while parent is not None and parent.parent is not None and shared <= parent.first:
-            parent = parent.parent
-        usable = (
-            parent is not None
-            and shared >= _MIN_SHARED
-            and len(parent.lineage()) < _MAX_LINEAGE
-            and self._agree(*sorted((parent.outfit_tokens, len(ids))))
-        )
-        return (parent, shared) if usable else (None, 0)
+        if parent is None or shared < _MIN_SHARED:
+            return None, 0
+        lengths = sorted((parent.outfit_tokens, self.frame.prepared_length(len(ids))))
+        return (parent, shared) if self._agree(*lengths) else (None, 0)
 
     def _groups(self, runs: Sequence[KeptRun]) -> list[list[KeptRun]]:
         """Group runs that fit one pass and whose layers are given the same."""
@@ -108,14 +107,13 @@ class Keeper:
             size += n_own
         return groups
 
-    def _compute(
-        self, runs: Sequence[KeptRun], inputs: Sequence[torch.Tensor], *, embedded: bool = False
-    ) -> None:
-        own = inputs if embedded else [x[run.first :] for run, x in zip(runs, inputs, strict=True)]
-        longest = max(run.outfit_tokens for run in runs)
-        outfit = self.frame.outfit(longest)
+    def _compute(self, runs: Sequence[KeptRun], inputs: Sequence[torch.Tensor]) -> None:
+        outfit = self.frame.outfit(max(run.outfit_tokens for run in runs))
         with self.frame.packed():
-            self.passes.keep(runs, own, outfit)
+            self.passes.keep(runs, inputs, outfit)
+
+    def _embed(self, run: KeptRun) -> torch.Tensor:
+        return self.frame.embed(self._ids(run.ids))[0]
 
     def _embed_corrupted(self, ids: tuple[int, ...], corruption: Corruption) -> torch.Tensor:
         if corruption.token_ids is not None:

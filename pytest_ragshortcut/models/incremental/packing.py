@@ -79,6 +79,10 @@ class LayerAttention:
     keys: torch.Tensor | None = None
     """(n_kv_heads, n_own, d_key) the rows' own keys; None where they are the packed tokens'."""
     values: torch.Tensor | None = None
+    queries: torch.Tensor | None = None
+    """(n_heads, n_packed, d_key) the packed tokens'."""
+    scoring: Scoring = Scoring(1.0)
+    sinks: torch.Tensor | None = None
 
     def __call__(
         self,
@@ -90,6 +94,7 @@ class LayerAttention:
     ) -> torch.Tensor:
         """Attend; shapes as PackedAttention has them."""
         n_kv, width = key.shape[0], value.shape[-1]
+        self.queries, self.scoring, self.sinks = query, scoring, sinks
         grouped = query.unflatten(0, (n_kv, -1))
         if self.keys is None or self.values is None:
             self.keys, self.values = key, value
@@ -142,6 +147,9 @@ class KeysAndValues:
 
     keys: torch.Tensor = field(init=False)
     values: torch.Tensor = field(init=False)
+    queries: torch.Tensor = field(init=False)
+    scoring: Scoring = field(init=False)
+    sinks: torch.Tensor | None = field(init=False)
 
     def __call__(
         self,
@@ -152,7 +160,8 @@ class KeysAndValues:
         sinks: torch.Tensor | None,
     ) -> torch.Tensor:
         """Take them."""
-        self.keys, self.values = key, value
+        self.keys, self.values, self.queries = key, value, query
+        self.scoring, self.sinks = scoring, sinks
         raise KeysAndValuesTaken
 
 

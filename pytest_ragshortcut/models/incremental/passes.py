@@ -21,6 +21,10 @@ from pytest_ragshortcut.models.incremental.packing import (
 )
 from pytest_ragshortcut.models.incremental.runs import KeptRun, Providers
 from pytest_ragshortcut.models.incremental.schedule import NOTHING, LayerWork, Positions, Schedule
+from pytest_ragshortcut.models.incremental.scores import Scoring
+
+# How many of a run's last positions keep their queries.
+_LIKELY_READERS = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +51,8 @@ class Passes:
     def __init__(self, frame: Frame) -> None:
         self.frame = frame
         self.layers = frame.architecture.layers
+        self.scorings: dict[int, tuple[Scoring, torch.Tensor | None]] = {}
+        """layer -> how it scores, and its sinks: known once a run is kept."""
 
     def keep(self, runs: Sequence[KeptRun], inputs: Sequence[torch.Tensor], outfit: Outfit) -> None:
         """Compute the states of runs, all in one pass, and keep them.
@@ -80,11 +86,40 @@ class Passes:
             source = taken if is_last else attention
             assert source.keys is not None
             assert source.values is not None
+            assert source.queries is not None
+            self.scorings[index] = (source.scoring, source.sinks)
             for run, part in zip(runs, parts, strict=True):
+                last = slice(max(part.start, part.stop - _LIKELY_READERS), part.stop)
+                run.queries.append(source.queries[:, last].clone())
                 run.inputs.append(hidden[part].clone() if len(runs) > 1 else hidden)
                 run.keys.append(source.keys[:, part].contiguous())
                 run.values.append(source.values[:, part].contiguous())
             hidden = hidden if output is None else output
+
+    def queries(self, run: KeptRun, positions: tuple[int, ...]) -> list[torch.Tensor]:
+        """Return (n_layers,) each (n_heads, n_positions, d_key), a run's queries."""
+        where = [
+            next((r for r, start, stop in run.providers() if start <= p < stop), run)
+            for p in positions
+        ]
+        if all(p >= r.first_query for p, r in zip(positions, where, strict=True)):
+            return [
+                torch.stack(
+                    [r.queries[i][:, p - r.first_query] for p, r in zip(positions, where, strict=True)],
+                    dim=1,
+                )
+                for i in range(len(self.layers))
+            ]
+        at = np.array(positions, dtype=np.int64)
+        outfit = self.frame.outfit(run.outfit_tokens)
+        found = []
+        with self.frame.packed():
+            for index in range(len(self.layers)):
+                hidden = kept_inputs(run, index, at)
+                taken = KeysAndValues()
+                self.frame.layer(index, hidden, outfit, self._tensor(at, hidden), taken)
+                found.append(taken.queries)
+        return found
 
     def finals(self, works: Sequence[RowWork], outfit: Outfit) -> list[torch.Tensor]:
         """Carry rows to the end.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -29,8 +29,15 @@ class KeptRun:
     """(n_layers,) each (n_kv_heads, n_own, d_key)."""
     values: list[torch.Tensor] = field(default_factory=list)
     """(n_layers,) each (n_kv_heads, n_own, d_value)."""
+    queries: list[torch.Tensor] = field(default_factory=list)
+    """(n_layers,) each (n_heads, n_last, d_key), of the last few positions, the likely readers."""
     components: dict[tuple[Component, int, int], torch.Tensor] = field(default_factory=dict)
     """(component, layer, position) -> (d_model,) clean output, where one was asked for."""
+
+    @property
+    def first_query(self) -> int:
+        """The first position whose queries are kept."""
+        return len(self.ids) - self.queries[0].shape[1]
 
     @property
     def n_bytes(self) -> int:
@@ -44,6 +51,33 @@ class KeptRun:
         before = self.parent.providers(start, min(self.first, stop)) if self.parent else ()
         start = max(start, self.first)
         return (*before, (self, start, stop)) if stop > start else before
+
+    def flattened(self) -> KeptRun:
+        """Return the same run with no more than one ancestor: a root, or a tail above one."""
+        parent = self.parent
+        if parent is None or parent.parent is None:
+            return self
+        if self.first <= parent.first:
+            return replace(self, parent=parent.parent).flattened()
+        shared = slice(0, self.first - parent.first)
+        follows = self.first == len(parent.ids) and self.first == self.first_query
+
+        def joined(before: list[torch.Tensor], own: list[torch.Tensor]) -> list[torch.Tensor]:
+            pairs = zip(before, own, strict=True)
+            return [torch.cat([b[..., shared, :], o], dim=-2) for b, o in pairs]
+
+        return replace(
+            self,
+            first=parent.first,
+            parent=parent.parent,
+            inputs=joined(parent.inputs, self.inputs),
+            keys=joined(parent.keys, self.keys),
+            values=joined(parent.values, self.values),
+            queries=[
+                torch.cat([before, own], dim=1) if follows else own
+                for before, own in zip(parent.queries, self.queries, strict=True)
+            ],
+        )
 
     def lineage(self) -> list[KeptRun]:
         """List the run and its ancestors, nearest first."""

@@ -1,0 +1,192 @@
+"""Attention contributions from kept keys and values: no layer is called again.
+
+The norm of a value behind one head's share of the output projection is that of R v, where R is the
+triangular factor of this share: as wide as a head, not as the model. R is made once for a model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pytest_ragshortcut.core.plans import Array, Contributions
+from pytest_ragshortcut.core.prompts import TokenizedPrompt
+from pytest_ragshortcut.errors import UnsupportedArchitectureError
+from pytest_ragshortcut.models.architectures import LayerMap
+from pytest_ragshortcut.models.incremental.passes import Passes
+from pytest_ragshortcut.models.incremental.runs import KeptRun
+from pytest_ragshortcut.models.incremental.scores import accumulation_dtype
+
+# A norm between attention and residual stream that is no RMS norm mixes the parts.
+_MAX_SPREAD = 1e-2
+
+
+@dataclass(frozen=True, eq=False)
+class _Projection:
+    """What one layer's output projection does to a value of each head."""
+
+    factors: torch.Tensor
+    """(n_heads, d_value, d_value): the norm of v @ factors[h] is that of head h's part."""
+    bias: torch.Tensor
+    """(d_model,)."""
+    direction: torch.Tensor
+    """(d_model,) what the norm behind the projection multiplies each entry with, up to size."""
+
+
+class ContributionReader:
+    """Reads the contributions of kept runs."""
+
+    def __init__(self, passes: Passes) -> None:
+        self.passes = passes
+        self._projections: dict[int, _Projection] = {}
+
+    def forget(self) -> None:
+        """Forget the projections: the model may have changed."""
+        self._projections.clear()
+
+    def read(
+        self, run: KeptRun, prompt: TokenizedPrompt, *, summed: bool = True
+    ) -> Contributions:
+        """Read every layer's contributions to a prompt's readers, means over them.
+
+        Args:
+            run: the clean run, up to the last reader: tokens behind it contribute nothing.
+            prompt: the prompt.
+            summed: whether to compute the norm of the head sum too: NaN where not.
+
+        Raises:
+            UnsupportedArchitectureError: if a norm mixes the parts of the attention output.
+        """
+        readers = prompt.readers
+        per_head, sums = [], []
+        queries = self.passes.queries(run, readers)
+        outfit = self.passes.frame.outfit(run.outfit_tokens)
+        at = torch.tensor(readers, device=queries[0].device)
+        for index, layer in enumerate(self.passes.layers):
+            keys, values = _joined(run, index)
+            starts = outfit.window_starts[index]
+            weights = self._weights(index, queries[index], keys, at, starts)
+            values = values.to(weights.dtype)
+            projection = self._projection(index, layer, weights.shape[1], values)
+            size = self._sizes(layer, weights, values, projection)
+            norms = torch.matmul(values[:, None], projection.factors).norm(dim=-1)
+            # (n_kv, group, n_readers, n_tokens), then the mean over readers of all heads.
+            scaled = weights * norms[:, :, None] * size[None, None, :, None]
+            per_head.append(scaled.mean(dim=2).flatten(0, 1))
+            if summed:
+                sums.append(self._sum(layer, weights, values, projection, size))
+        n_tokens = len(prompt.input_ids)
+        heads = _widened(torch.stack(per_head), n_tokens)
+        total = _widened(torch.stack(sums), n_tokens) if summed else heads[:, 0] * np.nan
+        return Contributions(heads, total)
+
+    def _weights(
+        self,
+        index: int,
+        query: torch.Tensor,
+        keys: torch.Tensor,
+        readers: torch.Tensor,
+        starts: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Return (n_kv, group, n_readers, n_tokens) attention weights."""
+        scoring, sinks = self.passes.scorings[index]
+        n_kv = keys.shape[0]
+        grouped = query.unflatten(0, (n_kv, -1))
+        scores = torch.matmul(grouped, keys[:, None].mT).to(accumulation_dtype(query.dtype))
+        scores = scores * scoring.scale
+        if scoring.softcap is not None:
+            scores = torch.tanh(scores / scoring.softcap) * scoring.softcap
+        at = torch.arange(keys.shape[1], device=keys.device)
+        hidden = at > readers[:, None]
+        if starts is not None:
+            hidden |= at < starts.to(at.device)[readers][:, None]
+        scores = scores.masked_fill(hidden, -torch.inf)
+        if sinks is None:
+            return scores.softmax(dim=-1)
+        sink = sinks.to(scores.dtype).view(n_kv, -1, 1, 1).expand(*scores.shape[:-1], 1)
+        return torch.cat([scores, sink], dim=-1).softmax(dim=-1)[..., :-1]
+
+    def _projection(
+        self, index: int, layer: LayerMap, group: int, values: torch.Tensor
+    ) -> _Projection:
+        if index not in self._projections:
+            assert layer.output is not None
+            n_kv, width = values.shape[0], values.shape[-1]
+            n_in = n_kv * group * width
+            dtype = self.passes.frame.model.dtype
+            eye = torch.eye(n_in, dtype=dtype, device=values.device)
+            # Through the module, so that a quantised or adapted projection needs no special case.
+            bias = layer.output(eye.new_zeros(1, n_in)).view(-1).to(values.dtype)
+            matrix = layer.output(eye).view(n_in, -1).to(values.dtype) - bias
+            direction = torch.ones_like(bias)
+            if layer.post_norm is not None:
+                direction = layer.post_norm(direction.to(dtype)).to(values.dtype)
+            heads = (matrix * direction).unflatten(0, (n_kv, group, width))
+            factors = torch.linalg.qr(heads.mT, mode="r").R.mT
+            self._projections[index] = _Projection(factors, bias, direction)
+        return self._projections[index]
+
+    def _sizes(
+        self,
+        layer: LayerMap,
+        weights: torch.Tensor,
+        values: torch.Tensor,
+        projection: _Projection,
+    ) -> torch.Tensor:
+        """Return (n_readers,), what norm and multiplier scale each reader's parts with."""
+        n_readers = weights.shape[2]
+        if layer.post_norm is None:
+            return weights.new_full((n_readers,), layer.multiplier)
+        assert layer.output is not None
+        heads = torch.matmul(weights, values[:, None]).flatten(0, 1).transpose(0, 1).flatten(1)
+        total = layer.output(heads.to(self.passes.frame.model.dtype))
+        size = total.pow(2).mean(dim=-1, keepdim=True).sqrt().expand_as(total)
+        factor = (layer.post_norm(size) / size).to(weights.dtype)
+        direction = projection.direction
+        scale = (factor * direction).sum(dim=-1) / direction.pow(2).sum()
+        spread = float((factor - scale[:, None] * direction).abs().max() / factor.abs().max())
+        if not spread <= _MAX_SPREAD:
+            raise UnsupportedArchitectureError(
+                model=self.passes.frame.architecture.name,
+                missing="the norm behind its attention is no RMS norm, and mixes contributions",
+            )
+        return scale * layer.multiplier
+
+    def _sum(
+        self,
+        layer: LayerMap,
+        weights: torch.Tensor,
+        values: torch.Tensor,
+        projection: _Projection,
+        size: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return (n_tokens,), the mean over readers of the norm of the head sum."""
+        assert layer.output is not None
+        dtype = self.passes.frame.model.dtype
+        norms = []
+        for reader in range(weights.shape[2]):
+            # (n_kv, group, n_tokens, d_value) -> (n_tokens, n_heads * d_value)
+            parts = weights[:, :, reader, :, None] * values[:, None]
+            flat = parts.flatten(0, 1).transpose(0, 1).flatten(1).to(dtype)
+            output = layer.output(flat).to(values.dtype) - projection.bias
+            norms.append((output * projection.direction).norm(dim=-1) * size[reader])
+        return torch.stack(norms).mean(dim=0)
+
+
+def _widened(norms: torch.Tensor, n_tokens: int) -> Array:
+    """Add the tokens behind the last reader, which contribute nothing."""
+    found: Array = norms.double().cpu().numpy()
+    return np.pad(found, [(0, 0)] * (found.ndim - 1) + [(0, n_tokens - found.shape[-1])])
+
+
+def _joined(run: KeptRun, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (n_kv_heads, n_tokens, d) keys and values of a whole run."""
+    stretches = [(r, slice(start - r.first, stop - r.first)) for r, start, stop in run.providers()]
+    if len(stretches) == 1:
+        return run.keys[layer], run.values[layer]
+    return (
+        torch.cat([r.keys[layer][:, at] for r, at in stretches], dim=1),
+        torch.cat([r.values[layer][:, at] for r, at in stretches], dim=1),
+    )
