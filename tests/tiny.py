@@ -25,6 +25,7 @@ from transformers import (
 from pytest_ragshortcut.core.plans import PlanRow, ProbePlan
 from pytest_ragshortcut.core.prompts import TokenizedPrompt
 from pytest_ragshortcut.models.architectures import map_architecture
+from pytest_ragshortcut.models.incremental.executor import IncrementalExecutor
 from pytest_ragshortcut.models.reference import ReferenceExecutor
 
 VOCABULARY = 99
@@ -59,6 +60,8 @@ _MLA: dict[str, Any] = {
 }  # fmt: skip
 _HEAD = {"head_dim": 8}
 _SLIDING = {"sliding_window": WINDOW}
+# Where embeddings are scaled, a tied head hears little but the token that it stands on.
+_UNTIED = {"tie_word_embeddings": False}
 _MIXED = _SLIDING | {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}
 _YARN = {
     "rope_type": "yarn", "rope_theta": 10000.0, "factor": 2.0, "beta_fast": 32.0,
@@ -76,7 +79,7 @@ _FALCON: dict[str, Any] = {
 
 _PLAIN = (
     "llama ministral3 qwen2 qwen3 phi gemma gpt_neox olmo olmo2 glm glm4 stablelm nemotron "
-    "smollm3 persimmon biogpt helium"
+    "smollm3 persimmon helium"
 )
 
 # name -> (model type, configuration). A name is the model type, or the type and its variant.
@@ -87,7 +90,8 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, _BASE | _MIXED) for name in ("olmo3", "exaone4")},
     "cohere": ("cohere", _BASE | {"logit_scale": 1.0}),
     "cohere2": ("cohere2", _BASE | _MIXED | {"logit_scale": 1.0}),
-    **{name: (name, _BASE | _MIXED | _HEAD) for name in ("gemma2", "gemma3_text")},
+    **{name: (name, _BASE | _MIXED | _HEAD | _UNTIED) for name in ("gemma2", "gemma3_text")},
+    "biogpt": ("biogpt", _BASE | _UNTIED),
     **{name: (name, _BASE | _MOE) for name in ("qwen2_moe", "olmoe", "phimoe")},
     "qwen3_moe": ("qwen3_moe", _BASE | _MOE | _HEAD),
     "mixtral": ("mixtral", _BASE | _MOE | _SLIDING),
@@ -136,6 +140,10 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
 }  # fmt: skip
 NAMES = tuple(sorted(ARCHITECTURES))
 
+_ATTENTION_OF_THEIR_OWN = "gpt_neo gptj codegen falcon bloom mpt xglm".split()
+PACKABLE = tuple(name for name in NAMES if name.partition("/")[0] not in _ATTENTION_OF_THEIR_OWN)
+"""Those that call transformers' attention interface, and so run on the incremental executor."""
+
 
 # XGLM's own mask arithmetic overflows in float64; GPT-2's upcast attention wants float32.
 _SINGLE_PRECISION_ONLY = {"xglm", "gpt2/scaled"}
@@ -174,19 +182,24 @@ def build(model_type: str, dtype: torch.dtype = torch.float64, **options: Any) -
     with _quiet_transformers(), torch.random.fork_rng():
         torch.manual_seed(0)
         built = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **options))
-        _sharpen(built)
+        _sharpen(built, embedding=0.1 if model_type in _EMBEDDINGS_ARE_SCALED else 0.5)
         built = built.to(dtype).eval()
         if dtype == torch.float64 and hasattr(built.config, "_experts_implementation"):
             built.set_experts_implementation("eager")
     return built
 
 
-def _sharpen(built: PreTrainedModel) -> None:
-    embeddings = {built.get_input_embeddings().weight, built.get_output_embeddings().weight}
+# These multiply embeddings by the root of the width, which would drown every other part.
+_EMBEDDINGS_ARE_SCALED = {"biogpt", "gemma2", "gemma3_text"}
+
+
+def _sharpen(built: PreTrainedModel, *, embedding: float) -> None:
+    embeddings = {built.get_output_embeddings().weight: 0.5}
+    embeddings |= {built.get_input_embeddings().weight: embedding}
     for parameter in built.parameters():
         noise = torch.randn_like(parameter)
         if parameter in embeddings:
-            parameter.data = 0.5 * noise
+            parameter.data = embeddings[parameter] * noise
         elif parameter.dim() > 1:
             parameter.data = 1.5 * noise / parameter.shape[-1] ** 0.5
         else:
@@ -243,6 +256,12 @@ def executor(name: str, dtype: torch.dtype | None = None) -> ReferenceExecutor:
     """Return the reference executor of a shared model."""
     built = model(name, dtype)
     return ReferenceExecutor(built, map_architecture(built))
+
+
+def incremental(name: str, dtype: torch.dtype | None = None, **options: Any) -> IncrementalExecutor:
+    """Return a new incremental executor of a shared model, with nothing kept in it yet."""
+    built = model(name, dtype)
+    return IncrementalExecutor(built, map_architecture(built), **options)
 
 
 def run(executor: ReferenceExecutor, *rows: PlanRow) -> list[np.ndarray]:

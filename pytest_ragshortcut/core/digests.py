@@ -56,23 +56,28 @@ class _Encoder:
         )
         return sha256(encoded.encode("ascii")).hexdigest()
 
-    def _plain(self, value: object) -> object:
-        if isinstance(value, np.ndarray):
-            return {"array": [value.dtype.str, value.shape, sha256(value.tobytes()).hexdigest()]}
-        if isinstance(value, np.generic):
-            return value.item()
-        name = type(value).__name__
-        if not isinstance(value, _SHARED):
-            return {name: self._fields(value)}
-        if id(value) not in self._shared:
-            self._shared[id(value)] = {name: self.digest(self._fields(value))}
-        return self._shared[id(value)]
-
-    def _fields(self, value: Any) -> dict[str, object]:
+    def _plain(self, value: Any) -> object:
+        if id(value) in self._shared:
+            return self._shared[id(value)]
         kind = type(value)
         if kind not in self._names:
-            unread = _UNREAD if isinstance(value, TokenizedPrompt) else frozenset()
-            # Raises TypeError for anything but a dataclass.
-            names = tuple(field.name for field in fields(value))
-            self._names[kind] = tuple(name for name in names if name not in unread)
-        return {name: getattr(value, name) for name in self._names[kind]}
+            if isinstance(value, np.ndarray | np.generic):
+                return _numbers(value)
+            self._names[kind] = _read_names(value)
+        parts = [getattr(value, name) for name in self._names[kind]]
+        if not isinstance(value, _SHARED):
+            return {kind.__name__: parts}
+        self._shared[id(value)] = {kind.__name__: self.digest(parts)}
+        return self._shared[id(value)]
+
+
+def _numbers(value: np.ndarray[Any, Any] | np.generic) -> object:
+    if isinstance(value, np.generic):
+        return value.item()
+    return {"array": [value.dtype.str, value.shape, sha256(value.tobytes()).hexdigest()]}
+
+
+def _read_names(value: Any) -> tuple[str, ...]:
+    """List the fields that count, of a dataclass; anything else raises TypeError."""
+    unread = _UNREAD if isinstance(value, TokenizedPrompt) else frozenset()
+    return tuple(field.name for field in fields(value) if field.name not in unread)

@@ -30,15 +30,15 @@ _MASKABLE = ("eager", "sdpa")
 @contextmanager
 def quiet(model: PreTrainedModel) -> Iterator[None]:
     """Run in evaluation and inference mode; give every module its training flag back."""
-    flags = [(module, module.training) for module in model.modules()]
+    in_training = [module for module in model.modules() if module.training]
     try:
-        for module, _ in flags:
+        for module in in_training:
             module.training = False
         with torch.inference_mode():
             yield
     finally:
-        for module, training in flags:
-            module.training = training
+        for module in in_training:
+            module.training = True
 
 
 @contextmanager

@@ -111,15 +111,18 @@ def trace_prompt(
     span = _span(prompt, corrupt)
     corruptions = _corruptions(model, prompt, span, corruption, noise, replace_with)
     sites = _sites(prompt, positions)
-    rows = _rows(prompt, corruptions, component, window, model.n_layers, sites)
+    # In a causal model a state before the corruption, or behind the last reader, cannot matter.
+    moving = [p for p in sites if min(span) <= p <= max(prompt.readers)]
+    rows = _rows(prompt, corruptions, component, window, model.n_layers, moving)
     probabilities = [reading.probability for reading in model.run(ProbePlan(rows))]
     n_samples = len(corruptions)
     clean, corrupted = probabilities[0], np.array(probabilities[1 : 1 + n_samples])
-    cells = np.array(probabilities[1 + n_samples :]).reshape(model.n_layers, len(sites), n_samples)
+    cells = np.array(probabilities[1 + n_samples :]).reshape(model.n_layers, len(moving), n_samples)
     restored = np.full((model.n_layers, len(prompt.input_ids)), np.nan)
     effect = restored.copy()
-    restored[:, sites] = cells.mean(axis=-1)
-    effect[:, sites] = indirect_effect(cells, corrupted)
+    restored[:, sites], effect[:, sites] = corrupted.mean(), 0.0
+    restored[:, moving] = cells.mean(axis=-1)
+    effect[:, moving] = indirect_effect(cells, corrupted)
     return TraceResult(
         prompt=prompt,
         clean=clean,

@@ -12,7 +12,7 @@ MIN_SPAN = 0.05
 # row -> number of tokens -> plain forwards, at most.
 AT_MOST: dict[str, dict[int, float]] = {
     "map": {128: 18, 512: 6, 1024: 3.6},
-    "map, one corruption": {128: 3, 512: 1.6, 1024: 1.4},
+    "replacement": {128: 3, 512: 1.6, 1024: 1.4},
     "knockouts": {128: 0.5, 512: 0.15, 1024: 0.1},
     "contributions": {128: 0.02, 512: 0.02, 1024: 0.02},
     "paper": {128: 14, 512: 14, 1024: 14},

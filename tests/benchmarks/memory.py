@@ -7,6 +7,7 @@ that a call lower than one before it reads as nothing. Either counts what the al
 
 from __future__ import annotations
 
+import ctypes
 import json
 import re
 import resource
@@ -76,6 +77,7 @@ def rise(call: Callable[[], object], device: str = "cpu") -> float:
         call()
         return (torch.cuda.max_memory_allocated() - held) / _MIB
     if _RESET.exists():
+        _trim()
         _RESET.write_text("5", encoding="ascii")
         held = _status("VmRSS")
         call()
@@ -83,6 +85,13 @@ def rise(call: Callable[[], object], device: str = "cpu") -> float:
     held = _max_rss()
     call()
     return _max_rss() - held
+
+
+def _trim() -> None:
+    """Give back what the allocator keeps of earlier calls, where it can be told to."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _status(field: str) -> float:

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from transformers.utils import logging
 
 from benchmarks import percell
 from benchmarks.models import Loaded, build
@@ -140,6 +141,7 @@ def _cells(scene: Scene) -> list[tuple[int, int]]:
 def _saved(loaded: Loaded, workdir: Path) -> Path:
     path = workdir / f"{loaded.shape}-{loaded.n_layers}"
     if not path.exists():
+        logging.disable_progress_bar()
         loaded.model.save_pretrained(path)
         loaded.tokenizer.save_pretrained(path)
     return path

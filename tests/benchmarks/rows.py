@@ -27,6 +27,7 @@ SOURCES = ("subject", "attribute", "context", "question")
 KNOCKOUT_WINDOW = 9
 PAPER_WINDOW = 10
 N_DEPTHS = 6
+Unit = Literal["p", "ln p", "norm"]
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,11 @@ class Check:
 
     max_difference: float
     span: float
-    """Largest less smallest value: where this is small, agreement says little."""
+    """Largest less smallest disturbed value: where this is small, agreement says little."""
     n_values: int
     cell_seconds: tuple[float, ...] = ()
     """What each cell compared with took."""
-    unit: Literal["p", "ln p", "norm"] = "p"
+    unit: Unit = "p"
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,11 @@ def run_map(model: Any, scene: Scene) -> TraceResult:
 
 
 def check_map(scene: Scene, result: TraceResult, n_cells: int, clock: Clock) -> Check:
-    """Compare cells at the subject, after it and before it, and the corrupted run."""
+    """Compare cells from just before the subject to the end, and the corrupted run."""
     span = result.prompt.positions("subject")
     disturbance = Disturbance(span, noise=scene.noise(len(span)))
-    chosen = _sample(scene, span, n_cells)
-    cells = [(Cell((layer,), (at,)), result.restored[layer, at]) for layer, at in chosen]
-    cells.append((None, result.corrupted))
-    values = [*result.restored.ravel(), result.clean, result.corrupted]
+    cells = [*_map_cells(scene, result.restored, n_cells), (None, result.corrupted)]
+    values = [*result.restored.ravel(), result.corrupted]
     return _compare(scene, result.prompt, disturbance, cells, values, clock)
 
 
@@ -106,10 +105,8 @@ def check_replacement(scene: Scene, values: Array, n_cells: int, clock: Clock) -
     span = scene.open_book.positions("subject")
     disturbance = Disturbance(span, token_ids=scene.replacement(len(span)))
     restored = values[2:].reshape(scene.loaded.n_layers, -1)
-    chosen = _sample(scene, span, n_cells)
-    cells = [(Cell((layer,), (at,)), restored[layer, at]) for layer, at in chosen]
-    cells.append((None, values[1]))
-    return _compare(scene, scene.open_book, disturbance, cells, values, clock)
+    cells = [*_map_cells(scene, restored, n_cells), (None, values[1])]
+    return _compare(scene, scene.open_book, disturbance, cells, values[1:], clock)
 
 
 def run_knockouts(model: Any, scene: Scene) -> Any:
@@ -118,16 +115,15 @@ def run_knockouts(model: Any, scene: Scene) -> Any:
 
 
 def check_knockouts(scene: Scene, result: Any, n_cells: int, clock: Clock) -> Check:
-    """Compare windows across the depth, one source after another."""
+    """Compare cuts with forwards whose attention mask is made by hand."""
     prompt, n_layers = scene.open_book, scene.loaded.n_layers
     compared = []
-    for index, layer in enumerate(spread(range(n_layers), n_cells)):
-        source = index % len(SOURCES)
+    for source, layer in chosen(result.probability, n_cells):
         seen = prompt.positions(SOURCES[source])
         window = layer_window(layer, KNOCKOUT_WINDOW, n_layers)
         theirs = percell.knocked_out(scene.loaded.model, prompt, seen, window)
         compared.append((result.probability[source, layer], theirs))
-    return _differences(compared, [*result.probability.ravel(), result.clean])
+    return _differences(compared, result.probability.ravel())
 
 
 def run_contributions(model: Any, scene: Scene) -> Any:
@@ -158,22 +154,26 @@ def run_paper(model: Any, scene: Scene) -> tuple[TraceResult, TraceResult]:
 def check_paper(
     scene: Scene, arms: tuple[TraceResult, TraceResult], n_cells: int, clock: Clock
 ) -> Check:
-    """Compare windows across the depth in both arms, and the corrupted runs."""
-    n_layers, checks, values = scene.loaded.n_layers, [], []
+    """Compare ln p of some windows and of the corrupted runs, in both arms.
+
+    With all of the context disturbed p may be next to nothing; its logarithm still tells.
+    """
+    n_layers, checks = scene.loaded.n_layers, []
     for result, roles in zip(arms, (("context", "subject"), ("subject",)), strict=True):
         span, site = result.prompt.positions(*roles), result.prompt.positions("subject")[-1]
         cells: list[tuple[Cell | None, float]] = [(None, result.corrupted)]
-        for layer in spread(range(n_layers), max(2, n_cells // 2)):
+        for layer, _ in chosen(result.restored[:, [site]], max(2, n_cells // 2)):
             window = layer_window(layer, PAPER_WINDOW, n_layers)
             cells.append((Cell(window, (site,), "mlp"), result.restored[layer, site]))
         noise = Disturbance(span, noise=scene.noise(len(span)))
-        checks.append(_compare(scene, result.prompt, noise, cells, [0.0], clock))
-        values += [*result.restored[:, site], result.clean, result.corrupted]
+        values = np.log([*result.restored[:, site], result.corrupted])
+        checks.append(_compare(scene, result.prompt, noise, cells, values, clock, unit="ln p"))
     return Check(
         max(check.max_difference for check in checks),
-        float(np.ptp(values)),
+        min(check.span for check in checks),
         sum(check.n_values for check in checks),
         tuple(seconds for check in checks for seconds in check.cell_seconds),
+        unit="ln p",
     )
 
 
@@ -197,18 +197,17 @@ def run_spans(model: Any, scene: Scene) -> Array:
 
 
 def check_spans(scene: Scene, values: Array, n_cells: int, clock: Clock) -> Check:
-    """Compare some spans, each at another depth, and the corrupted run."""
+    """Compare some spans at some depths, and the corrupted run."""
     prompt = scene.open_book
     span = prompt.positions("context")
     disturbance = Disturbance(span, token_ids=scene.replacement(len(span)))
     depths = spread(range(scene.loaded.n_layers), N_DEPTHS)
     restored = values[2:].reshape(len(span_roles()), len(depths))
     cells: list[tuple[Cell | None, float]] = [(None, values[1])]
-    for index, role in enumerate(spread(range(len(span_roles())), n_cells)):
-        depth = index % len(depths)
+    for role, depth in chosen(restored, n_cells):
         cell = Cell((depths[depth],), prompt.positions(span_roles()[role]))
         cells.append((cell, restored[role, depth]))
-    return _compare(scene, prompt, disturbance, cells, values, clock)
+    return _compare(scene, prompt, disturbance, cells, values[1:], clock)
 
 
 def run_swap(model: Any, scene: Scene) -> SwapResult:
@@ -242,6 +241,25 @@ def check_reliance(scene: Scene, result: Any, n_cells: int, clock: Clock) -> Che
     return check_swap(scene, result.swap, n_cells, clock)
 
 
+def run_setup(model: Any, scene: Scene) -> float:
+    """Ask for as little as can be asked: the first word of the question alone."""
+    (reading,) = model.run(ProbePlan((PlanRow(_first_token(scene)),)))
+    return float(reading.probability)
+
+
+def check_setup(scene: Scene, value: float, n_cells: int, clock: Clock) -> Check:
+    """Compare it with a forward; there is one value, so that the span is its distance from 0."""
+    theirs = percell.plain(scene.loaded.model, _first_token(scene))
+    return _differences([(value, theirs)], [0.0, value])
+
+
+def _first_token(scene: Scene) -> TokenizedPrompt:
+    """Return a prompt of one token that shares no beginning with the measured one."""
+    ids = scene.closed_book.input_ids[:1]
+    answer = percell.likeliest(scene.loaded.model, ids)
+    return TokenizedPrompt("", ids, ("",), {}, 1, (answer,))
+
+
 def _clean_run(rag: RagModel, scene: Scene) -> object:
     return rag.run(ProbePlan((PlanRow(scene.open_book),)))
 
@@ -253,10 +271,16 @@ def _settled(rag: RagModel, scene: Scene) -> object:
 
 
 ROWS: tuple[Row, ...] = (
+    Row(
+        "setup",
+        "what a model costs once, whatever is asked of it first; part of every cold row",
+        run_setup,
+        check_setup,
+    ),
     Row("map", "causal map, all positions x layers, noise samples", run_map, check_map),
     Row(
-        "map, one corruption",
-        "the same with one deterministic corruption",
+        "replacement",
+        "the same with one deterministic corruption: other tokens",
         run_replacement,
         check_replacement,
     ),
@@ -275,7 +299,7 @@ ROWS: tuple[Row, ...] = (
         _settled,
     ),
     Row(
-        "contributions, first",
+        "first-contributions",
         "the same for the first prompt of a model, after its clean run",
         run_contributions,
         check_contributions,
@@ -299,12 +323,27 @@ ROWS: tuple[Row, ...] = (
 EARLY = Row("early", "causal map, the subject at tokens 4 to 6", run_map, check_map)
 
 
-def _sample(scene: Scene, span: Sequence[int], n_cells: int) -> list[tuple[int, int]]:
-    """Choose (layer, position): one cell before the span, the others spread from it to the end."""
-    n_tokens, n_layers = len(scene.open_book.input_ids), scene.loaded.n_layers
-    places = spread(range(span[0], n_tokens), n_cells - 1)
-    layers = spread(range(max(1, n_layers - 1)), n_cells - 1)
-    return [*zip(layers, places, strict=False), (n_layers // 2, span[0] // 2)]
+def _map_cells(scene: Scene, restored: Array, n_cells: int) -> list[tuple[Cell | None, float]]:
+    """Choose cells from one position before the subject to the end."""
+    first = scene.open_book.positions("subject")[0] - 1
+    found = chosen(restored[:, first:], n_cells)
+    places = [(layer, first + offset) for layer, offset in found]
+    return [(Cell((layer,), (at,)), restored[layer, at]) for layer, at in places]
+
+
+def chosen(values: Array, n_cells: int) -> list[tuple[int, int]]:
+    """Choose where to compare: the largest value and the smallest, then others evenly between.
+
+    With the extremes among them, the compared values span all that the table says they span.
+
+    Example:
+        >>> chosen(np.array([[0.1, 0.9, 0.2], [0.3, 0.0, 0.4]]), 3)
+        [(0, 1), (1, 1), (1, 0)]
+    """
+    inner = np.linspace(0, values.size, max(0, n_cells - 2) + 2)[1:-1]
+    flat = [int(values.argmax()), int(values.argmin()), *(int(index) for index in inner)]
+    rows, columns = np.unravel_index(list(dict.fromkeys(flat)), values.shape)
+    return list(zip(rows.tolist(), columns.tolist(), strict=True))
 
 
 def _compare(
@@ -314,15 +353,19 @@ def _compare(
     cells: Sequence[tuple[Cell | None, float]],
     values: Sequence[float] | Array,
     clock: Clock,
+    *,
+    unit: Unit = "p",
 ) -> Check:
     compared, seconds = [], []
     for cell, ours in cells:
         taken, theirs = clock.time(
             lambda cell=cell: percell.disturbed(scene.loaded.model, prompt, disturbance, cell)
         )
-        compared.append((ours, float(theirs.mean())))
+        pair = (float(ours), float(theirs.mean()))
+        compared.append(pair if unit == "p" else (np.log(pair[0]), np.log(pair[1])))
         seconds += [taken] if cell is not None else []
-    return replace(_differences(compared, values), cell_seconds=tuple(seconds))
+    check = _differences(compared, values)
+    return replace(check, cell_seconds=tuple(seconds), unit=unit)
 
 
 def _differences(compared: Sequence[tuple[float, float]], values: Sequence[float] | Array) -> Check:

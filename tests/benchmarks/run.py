@@ -10,8 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-# Before torch is imported: one thread, so that CPU time is work and not waiting.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# As a script this file has its own folder on the path, and its package is one level up.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
@@ -34,13 +33,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.show:
         print("\n\n".join(short(stored) for stored in read_stored(RESULTS)) or "nothing is stored")
         return 0
+    if options.tools and (options.device, options.dtype) != ("cpu", "float32"):
+        print("--tools compares in float32 on a CPU; leave --device and --dtype out.")
+        return 2
     if options.memory_of:
         print(json.dumps(probe(json.loads(options.memory_of))))
         return 0
     if options.device == "cuda" and not torch.cuda.is_available():
         print("There is no CUDA device here, so nothing was measured.")
         return 0
+    # One thread, here and in the processes started here, so that CPU time is work, not waiting.
     torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
     settings = settings_of(options)
     stored = measure_and_compare(settings, options)
     print(full(stored))
@@ -68,6 +72,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         n_samples=options.samples,
         repeats=options.repeats,
         n_cells=options.cells,
+        setup_apart=options.setup_apart,
         progress=_shows_progress(options),
     )
 
@@ -77,6 +82,7 @@ def measure_and_compare(settings: Settings, options: argparse.Namespace) -> Stor
     results = measure_all(settings)
     stored: Stored = {
         "machine": describe(settings.device, settings.dtype),
+        "setup": "apart" if settings.setup_apart else "inside",
         "results": results,
         "growth": growth(results),
     }
@@ -114,14 +120,16 @@ def _shows_progress(options: argparse.Namespace) -> bool:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
+    shapes = f"models: {', '.join(sorted(SHAPES))}"
     keys = [row.key for row in (*ROWS, EARLY)]
     add("--tokens", type=int, nargs="+", default=[32, 128, 512, 1024], help="prompt sizes")
     add("--layers", type=int, nargs="+", default=[12], help="depths")
-    add("--shape", nargs="+", choices=sorted(SHAPES), default=["llama"], help="models")
-    add("--rows", nargs="+", choices=keys, default=[], help="only these rows")
+    add("--shape", nargs="+", choices=sorted(SHAPES), default=["llama"], metavar="S", help=shapes)
+    add("--rows", nargs="+", choices=keys, default=[], metavar="ROW", help=", ".join(keys))
     add("--samples", type=int, default=10, help="noise samples")
     add("--repeats", type=int, default=3, help="rounds of each row")
     add("--cells", type=int, default=4, help="cells that a row is compared with")
+    add("--setup-apart", action="store_true", help="cold rows find a model that is set up")
     add("--device", choices=["cpu", "cuda"], default="cpu")
     add("--dtype", choices=["float32", "bfloat16"], default="float32")
     add("--quick", action="store_true", help="a tiny model and one round: does it run?")

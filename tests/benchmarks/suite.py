@@ -15,7 +15,7 @@ import torch
 from benchmarks import bounds, percell
 from benchmarks.counts import Recorder
 from benchmarks.models import Loaded, build
-from benchmarks.rows import EARLY, ROWS, Row
+from benchmarks.rows import EARLY, ROWS, Row, run_setup
 from benchmarks.scenes import Scene, find_scene
 from benchmarks.timing import Clock, Measurement, Spread, exponent, measure
 from pytest_ragshortcut.models.rag_model import RagModel
@@ -39,6 +39,8 @@ class Settings:
     n_samples: int = 10
     repeats: int = 3
     n_cells: int = 4
+    setup_apart: bool = False
+    """Whether cold rows find a model that has been set up, on another prompt."""
     progress: bool = False
 
     def wants(self, row: Row) -> bool:
@@ -88,11 +90,14 @@ def measure_row(
     """Time a row, count what it asked for, and check its values."""
     clock, loaded = Clock(settings.device), scene.loaded
     recorders: list[Recorder] = []
+    warm = row.warm
+    if warm is None and settings.setup_apart and row.run is not run_setup:
+        warm = run_setup
 
     def prepare() -> Any:
-        warmed = None if row.warm is None else RagModel(loaded.model, loaded.tokenizer)
-        if warmed is not None and row.warm is not None:
-            row.warm(warmed, scene)
+        warmed = None if warm is None else RagModel(loaded.model, loaded.tokenizer)
+        if warmed is not None and warm is not None:
+            warm(warmed, scene)
 
         def call() -> Any:
             recorder = Recorder(warmed or RagModel(loaded.model, loaded.tokenizer))

@@ -14,7 +14,8 @@ _TITLES = {row.key: row.title for row in ROWS}
 
 def full(stored: Stored) -> str:
     """Render everything that a run found."""
-    parts = [f"Machine: {summary(stored['machine'])}", *map(_sizes, stored["results"])]
+    head = f"Machine: {summary(stored['machine'])}. {_SETUP[stored['setup']]}"
+    parts = [head, *map(_sizes, stored["results"])]
     if stored.get("growth"):
         parts.append("Growth: cost ~ size ** e, fitted over the sizes given\n\n" + _growth(stored))
     if stored.get("memory"):
@@ -35,7 +36,8 @@ def short(stored: Stored) -> str:
         body = [[_TITLES[key], *(_quoted(_row(r, key)) for r in main)] for key in keys]
         named = _distinct(s["key"] for r in main for row in r["rows"] for s in row["against"])
         body += [[_AGAINST[name], *(_times(_against(r, name)) for r in main)] for name in named]
-        parts += [f"{shape}, {n_layers} layers. {summary(stored['machine'])}", table(header, body)]
+        head = f"{shape}, {n_layers} layers. {summary(stored['machine'])}"
+        parts += [f"{head}. {_SETUP[stored['setup']]}", table(header, body)]
         parts += [_early(result) for result in chosen if _is_early(result)]
     return "\n\n".join(parts)
 
@@ -74,6 +76,11 @@ _COLUMNS = (
     "row", "forwards", "lowest to highest", "bound", "count", "measured / count", "max difference",
     "values compared", "span",
 )  # fmt: skip
+_SETUP = {
+    "inside": "Each cold row sets its model up anew.",
+    "apart": "Cold rows find a model that is set up, on another prompt.",
+}
+_MIN_OVER_COUNT = 0.3
 _AGAINST = {
     "the same cells": "cells by hooks, one forward of S+1 rows each: the same cells, times ours",
     "as shipped": "cells by hooks, all positions x layers, as ROME ships it, times ours",
@@ -110,11 +117,18 @@ def _cells(row: Stored) -> list[str]:
         f"{number(forwards['low'])} to {number(forwards['high'])}",
         _bounded(forwards["median"], row["bound"], at_most=True),
         number(row["count"]),
-        number(forwards["median"] / row["count"]) if row["count"] else "-",
+        _over_count(forwards["median"], row["count"]),
         number(check["max_difference"]) + unit,
         str(check["n_values"]),
         number(check["span"]) + (" VACUOUS" if check["vacuous"] else ""),
     ]
+
+
+def _over_count(forwards: float, count: float) -> str:
+    """Divide; what costs far less than its count was not computed but found in some cache."""
+    if not count:
+        return "-"
+    return number(forwards / count) + (" CACHED?" if forwards / count < _MIN_OVER_COUNT else "")
 
 
 def _bounded(value: float, bound: float | None, *, at_most: bool) -> str:
@@ -198,7 +212,7 @@ def _memory(memory: Sequence[Stored]) -> str:
 def _tools(tools: Sequence[Stored]) -> str:
     header = [
         "tool", "model", "T", "per cell", "the same cells", "times ours", "all cells", "times ours",
-        "max |dp|", "cells timed",
+        "max difference in p", "cells timed",
     ]  # fmt: skip
     return table(header, map(_tool, tools))
 

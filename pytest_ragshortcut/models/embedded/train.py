@@ -140,7 +140,7 @@ def data(
     while waiting:
         made = torch.from_numpy(waiting.pop(0).result())
         waiting += [pool.submit(work, each) for each in islice(seeds, 1)]
-        yield from made.split(ROWS)  # type: ignore[no-untyped-call]
+        yield from made.split(ROWS)
 
 
 def optimizers(model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
@@ -188,7 +188,7 @@ def train(
             return
         pace = min(1.0, (step + 1) / 100) * (max(0.01, 1 - progress) if stage.falls else 1.0)
         loss, right = loss_of(model, batches.unpack(made.to(model.device)), stage.text)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         for tool, rate in zip(tools, rates, strict=True):
             tool.param_groups[0]["lr"] = rate * pace
             tool.step()

@@ -1,1 +1,1 @@
-"""The incremental executor: exact probes that compute only what an intervention can have changed."""
+"""The incremental executor: exact, and computes only what can have changed."""

@@ -46,9 +46,7 @@ class ContributionReader:
         """Forget the projections: the model may have changed."""
         self._projections.clear()
 
-    def read(
-        self, run: KeptRun, prompt: TokenizedPrompt, *, summed: bool = True
-    ) -> Contributions:
+    def read(self, run: KeptRun, prompt: TokenizedPrompt, *, summed: bool = True) -> Contributions:
         """Read every layer's contributions to a prompt's readers, means over them.
 
         Args:
@@ -152,7 +150,8 @@ class ContributionReader:
                 model=self.passes.frame.architecture.name,
                 missing="the norm behind its attention is no RMS norm, and mixes contributions",
             )
-        return scale * layer.multiplier
+        sizes: torch.Tensor = scale * layer.multiplier
+        return sizes
 
     def _sum(
         self,

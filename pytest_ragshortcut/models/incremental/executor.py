@@ -1,4 +1,4 @@
-"""The incremental executor: any plan, exactly, at the price of what its interventions can change."""
+"""The incremental executor: any plan, exactly, at the price of what it can change."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from pytest_ragshortcut.core.plans import Array, Corruption, PlanRow, ProbePlan, RowReading
+from pytest_ragshortcut.core.plans import Array, PlanRow, ProbePlan, RowReading
 from pytest_ragshortcut.errors import ExecutorSelfCheckError
 from pytest_ragshortcut.models.architectures import ArchitectureMap, max_tokens
 from pytest_ragshortcut.models.hooks import attention_implementation, quiet
+from pytest_ragshortcut.models.incremental.chunks import RowWork
 from pytest_ragshortcut.models.incremental.contributions import ContributionReader
-from pytest_ragshortcut.models.incremental.frame import Frame, Outfit
+from pytest_ragshortcut.models.incremental.frame import Frame
 from pytest_ragshortcut.models.incremental.keeping import Keeper
 from pytest_ragshortcut.models.incremental.memory import budget_of
-from pytest_ragshortcut.models.incremental.passes import Passes, RowWork
-from pytest_ragshortcut.models.incremental.runs import KeptRun
+from pytest_ragshortcut.models.incremental.outfits import Outfit
+from pytest_ragshortcut.models.incremental.passes import Passes
+from pytest_ragshortcut.models.incremental.runs import KeptRun, Readout
 from pytest_ragshortcut.models.incremental.schedule import read_alone, schedule
 from pytest_ragshortcut.models.reading import (
     forward_logits,
@@ -46,10 +48,26 @@ class _Job:
     logprobs: Array = field(init=False)
     """(n_answer,) NaN where the readings are those of the jobs above."""
     said: list[bool] = field(init=False)
+    is_read: bool = False
+    """Whether nothing is left to compute."""
 
     def __post_init__(self) -> None:
         n_answer = len(self.row.prompt.answer_ids)
         self.logprobs, self.said = np.full(n_answer, np.nan), [False] * n_answer
+        if self.is_clean and self.readout in self.work.clean.readings:
+            self.logprobs, self.said = self.work.clean.readings[self.readout]
+            self.is_read = True
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the row is the clean run itself."""
+        touched = self.row.restorations or self.row.knockouts
+        return self.work.base is self.work.clean and not touched
+
+    @property
+    def readout(self) -> Readout:
+        """What is read, and where."""
+        return self.row.prompt.readers, self.row.prompt.answer_ids
 
     @property
     def order(self) -> tuple[object, ...]:
@@ -257,7 +275,7 @@ class IncrementalExecutor:
         total = np.zeros(len(self.architecture.layers), dtype=np.int64)
         for job in sorted(jobs, key=lambda job: job.order):
             counts = job.work.schedule.counts
-            if not any(counts):
+            if job.is_read or not any(counts):
                 continue
             if chunk and int((total + counts).max()) > self.budget.packed_tokens:
                 yield chunk
@@ -286,6 +304,9 @@ class IncrementalExecutor:
             likeliest = (logits.argmax(dim=-1) == tokens).tolist()
             for (job, index), value, is_likeliest in zip(part, chosen, likeliest, strict=True):
                 job.logprobs[index], job.said[index] = value, is_likeliest
+        for job in jobs:
+            if job.is_clean:
+                job.work.clean.readings[job.readout] = job.logprobs, job.said
 
 
 def ids_of(row: PlanRow) -> tuple[int, ...]:

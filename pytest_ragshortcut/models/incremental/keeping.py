@@ -122,6 +122,7 @@ class Keeper:
                 if position < len(ids):
                     changed[position] = token
             return self.frame.embed(self._ids(changed))[0]
+        assert corruption.noise is not None, "a checked corruption has noise or tokens"
         within = Corruption(
             tuple(p for p in corruption.positions if p < len(ids)),
             noise=corruption.noise[[p < len(ids) for p in corruption.positions]],

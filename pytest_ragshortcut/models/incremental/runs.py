@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from pytest_ragshortcut.core.plans import Component
+from pytest_ragshortcut.core.plans import Array, Component
+
+Readout = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(eq=False)
@@ -33,6 +35,8 @@ class KeptRun:
     """(n_layers,) each (n_heads, n_last, d_key), of the last few positions, the likely readers."""
     components: dict[tuple[Component, int, int], torch.Tensor] = field(default_factory=dict)
     """(component, layer, position) -> (d_model,) clean output, where one was asked for."""
+    readings: dict[Readout, tuple[Array, list[bool]]] = field(default_factory=dict)
+    """(readers, answer ids) -> log-probabilities, and whether each token was the likeliest."""
 
     @property
     def first_query(self) -> int:
@@ -68,6 +72,8 @@ class KeptRun:
 
         return replace(
             self,
+            components={},
+            readings={},
             first=parent.first,
             parent=parent.parent,
             inputs=joined(parent.inputs, self.inputs),

@@ -106,15 +106,8 @@ def schedule(
         queries = computed.intersection(readers) if layer == n_layers - 1 else computed
         # Above the last layer only readers are read: the others matter as keys and values alone.
         own = changed if layer == n_layers - 1 else computed
-        layers.append(
-            LayerWork(
-                queries=_array(queries),
-                own=_array(own if queries else set()),
-                changed=_array(changed),
-                clean_until=clean_until,
-                cuts=cuts,
-            )
-        )
+        own_set = _array(own if queries else set())
+        layers.append(LayerWork(_array(queries), own_set, _array(changed), clean_until, cuts))
         if cuts or sites:
             edges = tuple((cut.sources, cut.targets) for cut in cuts)
             history = (history, layer, edges, _acting(restorations, layer))
