@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -90,28 +90,11 @@ def measure_row(
     """Time a row, count what it asked for, and check its values."""
     clock, loaded = Clock(settings.device), scene.loaded
     recorders: list[Recorder] = []
-    warm = row.warm
-    if warm is None and settings.setup_apart and row.run is not run_setup:
-        warm = run_setup
-
-    def prepare() -> Any:
-        warmed = None if warm is None else RagModel(loaded.model, loaded.tokenizer)
-        if warmed is not None and warm is not None:
-            warm(warmed, scene)
-
-        def call() -> Any:
-            recorder = Recorder(warmed or RagModel(loaded.model, loaded.tokenizer))
-            recorders[:] = [recorder]
-            return row.run(recorder, scene)
-
-        return call
-
     measured = measure(
         clock,
-        prepare,
+        prepare=lambda: _prepared(row, scene, settings, recorders),
         unit=lambda: _forward(scene),
         repeats=repeats or settings.repeats,
-        prepare=prepare,
     )
     known = [] if row.warm is None else [scene.open_book.input_ids]
     whole = len(scene.open_book.input_ids) * loaded.n_layers
@@ -126,6 +109,25 @@ def measure_row(
         "check": asdict(check) | {"vacuous": check.span < bounds.MIN_SPAN},
         "against": _speed_ups(row, scene, settings, measured, check.cell_seconds),
     }
+
+
+def _prepared(
+    row: Row, scene: Scene, settings: Settings, recorders: list[Recorder]
+) -> Callable[[], Any]:
+    """Make a call to time, on a model of its own; it leaves what it asked for as a recorder."""
+    loaded, warm = scene.loaded, row.warm
+    if warm is None and settings.setup_apart and row.run is not run_setup:
+        warm = run_setup
+    warmed = None if warm is None else RagModel(loaded.model, loaded.tokenizer)
+    if warmed is not None and warm is not None:
+        warm(warmed, scene)
+
+    def call() -> Any:
+        recorder = Recorder(warmed or RagModel(loaded.model, loaded.tokenizer))
+        recorders[:] = [recorder]
+        return row.run(recorder, scene)
+
+    return call
 
 
 def _speed_ups(
@@ -161,7 +163,7 @@ def _header(scene: Scene, settings: Settings) -> Result:
     whole = [clock.time(lambda: _forward(scene))[0] for _ in range(2 + settings.repeats)][2:]
     kept = measure(
         clock,
-        lambda: _forward(scene, logits_to_keep=1),
+        prepare=lambda: lambda: _forward(scene, logits_to_keep=1),
         unit=lambda: _forward(scene),
         repeats=settings.repeats,
     )

@@ -64,25 +64,22 @@ class Measurement:
     """What the last call returned."""
 
 
-def measure(
-    clock: Clock, call: Call, *, unit: Call, repeats: int, prepare: Callable[[], Call] | None = None
-) -> Measurement:
+def measure(clock: Clock, *, prepare: Callable[[], Call], unit: Call, repeats: int) -> Measurement:
     """Time a call and its unit in turn.
 
     Args:
         clock: what to read.
-        call: what to measure.
+        prepare: makes what to measure, anew for every round and untimed.
         unit: what to measure it in: timed twice before and twice after each call.
         repeats: how many times to go round.
-        prepare: makes a fresh call for every round, untimed; `call` is then unused.
     """
     ratios, seconds, units, last = [], [], [], None
     for _ in range(repeats):
         last = None  # the result of the round before must not weigh on this one's memory
-        ready = prepare() if prepare else call
+        call = prepare()
         gc.collect()
         beside = [clock.time(unit)[0] for _ in range(2)]
-        taken, last = clock.time(ready)
+        taken, last = clock.time(call)
         beside += [clock.time(unit)[0] for _ in range(2)]
         ratios.append(taken / median(beside))
         seconds.append(taken)

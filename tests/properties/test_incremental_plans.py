@@ -31,8 +31,8 @@ OWN_CODE = ("gpt_neo", "gptj", "codegen", "falcon", "bloom", "mpt", "xglm")
 NAMES = tuple(name for name in tiny.NAMES if name.split("/")[0] not in OWN_CODE)
 DIFFERENT = ("llama", "gpt2", "mistral", "gemma2", "gpt_oss", "deepseek_v3", "opt/post-norm")
 MIN_SPAN = 0.05
-# Their final softcaps and scaled embeddings leave the tiny models sure of their answer.
-SATURATED = {"gemma2", "gemma3_text", "stablelm/parallel", "ministral3"}
+# What these tiny models say hardly depends on the corruptions above.
+SATURATED = {"stablelm/parallel", "ministral3"}
 
 
 @cache
