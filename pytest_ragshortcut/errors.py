@@ -14,7 +14,8 @@ RagShortcutError
 │   ├── TemplateError
 │   ├── UnsupportedArchitectureError
 │   ├── NonFiniteLogitsError
-│   └── AdapterSelfCheckError
+│   ├── AdapterSelfCheckError
+│   └── ExecutorSelfCheckError
 ├── PlanError                   an intervention that no executor can carry out
 ├── UndefinedEffectError        too small an effect to divide by
 ├── UncomparedError             a reliance check that checks nothing

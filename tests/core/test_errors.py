@@ -42,6 +42,9 @@ SAMPLES: dict[str, Callable[[], RagShortcutError]] = {
     "AdapterSelfCheckError": lambda: errors.AdapterSelfCheckError(
         model="LlamaForCausalLM", layer=1, error=0.123456, max_error=0.001
     ),
+    "ExecutorSelfCheckError": lambda: errors.ExecutorSelfCheckError(
+        model="LlamaForCausalLM", error=0.123456, max_error=0.001
+    ),
     "UndefinedEffectError": lambda: errors.UndefinedEffectError(
         quantity="restored fraction", clean=0.0121, corrupted=0.012, min_effect=0.01
     ),

@@ -167,7 +167,7 @@ class IncrementalExecutor:
 
         Raises:
             UnsupportedArchitectureError: if the layers cannot be called on packed tokens.
-            SelfCheckError: if the logits differ.
+            ExecutorSelfCheckError: if the logits differ.
         """
         window = max_tokens(self.model) or _CHECKED_TOKENS
         n_tokens = min(_CHECKED_TOKENS, window)
