@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from pytest_ragshortcut.probes.knockout import attention_knockout as attention_knockout
     from pytest_ragshortcut.probes.reliance import context_reliance as context_reliance
+    from pytest_ragshortcut.probes.reliance import context_reliances as context_reliances
     from pytest_ragshortcut.probes.reliance import parametric_reliance as parametric_reliance
     from pytest_ragshortcut.probes.swap import counterfactual_swap as counterfactual_swap
     from pytest_ragshortcut.probes.trace import causal_trace as causal_trace
@@ -56,6 +57,7 @@ _HOMES = {
     "compare_arms": "probes.arms",
     "conflicts": "strategies.contexts",
     "context_reliance": "probes.reliance",
+    "context_reliances": "probes.reliance",
     "contexts": "strategies.contexts",
     "counterfactual_swap": "probes.swap",
     "parametric_reliance": "probes.reliance",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
@@ -18,6 +19,8 @@ class Option:
     help: str
     default: str = ""
     choices: tuple[str, ...] = ()
+    is_size: bool = False
+    """Whether the value is a number of bytes."""
 
     @property
     def flag(self) -> str:
@@ -34,8 +37,24 @@ class Option:
         """The environment variable."""
         return f"RAG_{self.name.upper()}"
 
+    def require(self, value: str, spelled: str) -> None:
+        """Check a value that is not empty.
+
+        Raises:
+            OptionError: naming the spelling that it came from.
+        """
+        if self.choices and value not in self.choices:
+            expected = "one of " + ", ".join(self.choices)
+            raise OptionError(option=spelled, value=value, expected=expected)
+        if self.is_size and not size_in_bytes(value):
+            raise OptionError(option=spelled, value=value, expected=_A_SIZE)
+
 
 DTYPES = ("auto", "float64", "float32", "float16", "bfloat16")
+EXECUTORS = ("auto", "incremental", "reference")
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) *([KMGT]?)(i?)B", re.IGNORECASE)
+_A_SIZE = "a number and a unit, such as 500MB, 2GiB or 1.5GiB"
 
 OPTIONS = (
     Option(
@@ -67,6 +86,20 @@ OPTIONS = (
         "no",
         ("yes", "no"),
     ),
+    Option("cache", "DIR", "keep results in DIR for later runs; without, for this run alone"),
+    Option(
+        "memory",
+        "SIZE",
+        "how much memory to plan for, 2GiB say; without, half of what is free",
+        is_size=True,
+    ),
+    Option(
+        "executor",
+        "NAME",
+        "incremental or reference; auto is incremental wherever that is exact",
+        "auto",
+        EXECUTORS,
+    ),
     Option("save", "FILE", "write every check's score to FILE, as a baseline"),
     Option("compare", "FILE", "show every check's change since the baseline in FILE"),
 )
@@ -82,8 +115,16 @@ class Settings:
     dtype: str
     template: str
     trust_remote_code: str
+    cache: str
+    memory: str
+    executor: str
     save: str
     compare: str
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """How many bytes to plan for; None where no option says."""
+        return size_in_bytes(self.memory)
 
 
 def settle(
@@ -100,7 +141,7 @@ def settle(
         ini: gives an option's ini value by its ini name, or None.
 
     Raises:
-        OptionError: if a value is not one of an option's choices.
+        OptionError: if a value is none that the option takes.
 
     Example:
         >>> settings = settle(flag=lambda n: None, environment={"RAG_DTYPE": "float32"},
@@ -116,11 +157,25 @@ def settle(
             (option.ini, ini(option.ini)),
         )
         where, value = next(((w, v) for w, v in spelled if v), (option.flag, option.default))
-        if option.choices and value not in option.choices:
-            expected = "one of " + ", ".join(option.choices)
-            raise OptionError(option=where, value=value, expected=expected)
+        if value:
+            option.require(value, where)
         values[option.name] = value
     return Settings(**values)
+
+
+def size_in_bytes(text: str) -> int | None:
+    """Read a number of bytes; None where the text is none, or no memory at all.
+
+    Example:
+        >>> size_in_bytes("2GiB"), size_in_bytes("1.5 kB"), size_in_bytes("2")
+        (2147483648, 1500, None)
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        return None
+    number, prefix, binary = found.groups()
+    base = 1024 if binary else 1000
+    return int(float(number) * base ** " KMGT".index(prefix.upper() or " ")) or None
 
 
 def option_table() -> tuple[tuple[str, str, str, str], ...]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["rag_model", "rag_probe"]
 
 _PROPERTY = "rag_checks"
+_NOTES = "rag_notes"
 _BASELINE = pytest.StashKey["Baseline | None"]()
 
 
@@ -132,11 +133,33 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
     return None
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell the process that started this one, if it is a worker of pytest-xdist, of the model."""
+    output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output[_NOTES] = sorted(session.config.stash[SESSION].notes)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take a worker's word; one that crashed left none."""
+    node.config.stash[SESSION].notes.update(getattr(node, "workeroutput", {}).get(_NOTES, ()))
+
+
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
-    """Print the table of all checks, and compare it with the baseline."""
-    checks = _collected(terminalreporter)
-    if not checks:
-        return
+    """Print the table of all checks and its changes, and why a model ran slowly."""
+    if checks := _collected(terminalreporter):
+        _summarise(terminalreporter, config, checks)
+    for note in sorted(config.stash[SESSION].notes):
+        terminalreporter.ensure_newline()
+        terminalreporter.write_line(f"rag: {note}")
+
+
+def _summarise(
+    terminalreporter: TerminalReporter,
+    config: pytest.Config,
+    checks: dict[str, list[dict[str, Any]]],
+) -> None:
     from pytest_ragshortcut.reporting.table import rows_of, table
 
     scores = _scores(checks)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from pytest_ragshortcut.config import Settings, settle
+from pytest_ragshortcut.errors import RagShortcutError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
         SwapResult,
         TraceResult,
     )
+    from pytest_ragshortcut.models.executors import ExecutorName
 
 
 class RagSession:
@@ -30,6 +33,7 @@ class RagSession:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._model: ProbeModel | None = None
+        self._notes: set[str] = set()
         self.settings: Settings = settle(
             flag=lambda name: config.getoption(name, None),
             environment=os.environ,
@@ -46,6 +50,15 @@ class RagSession:
         assert self._model is not None, "the plugin's own hook loads a model where no other does"
         return self._model
 
+    @property
+    def notes(self) -> set[str]:
+        """What there is to say of how models were run, here and in workers that told of it."""
+        # A test has told of the error already, if a test ran the model.
+        with suppress(RagShortcutError, RuntimeError, MemoryError):
+            if note := getattr(self._model, "note", ""):
+                self._notes.add(str(note))
+        return self._notes
+
 
 SESSION = pytest.StashKey[RagSession]()
 
@@ -55,9 +68,12 @@ def load_model(settings: Settings) -> ProbeModel:
 
     Raises:
         CheckpointNotFoundError: if there is none.
+        OptionError: if the device or the cache cannot be used.
     """
+    from pytest_ragshortcut.models.loading import share_cores
     from pytest_ragshortcut.models.rag_model import RagModel
 
+    share_cores(os.environ)
     return RagModel.from_pretrained(
         settings.model,
         settings.device,
@@ -65,6 +81,9 @@ def load_model(settings: Settings) -> ProbeModel:
         revision=settings.revision or None,
         trust_remote_code=settings.trust_remote_code == "yes",
         template=settings.template,
+        executor=cast("ExecutorName", settings.executor),
+        memory=settings.memory_bytes,
+        cache=settings.cache or None,
     )
 
 
@@ -81,6 +100,12 @@ class RagProbe:
         from pytest_ragshortcut.probes.reliance import context_reliance
 
         return context_reliance(self.model, question, context, **options)
+
+    def context_reliances(self, cases: Sequence[RagCase], **options: Any) -> tuple[Reliance, ...]:
+        """Measure many cases side by side."""
+        from pytest_ragshortcut.probes.reliance import context_reliances
+
+        return context_reliances(self.model, cases, **options)
 
     def parametric_reliance(
         self, question: RagCase | str, context: str | Sequence[str] | None = None, **options: Any

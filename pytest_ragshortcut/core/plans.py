@@ -72,8 +72,12 @@ class PlanRow:
     knockouts: tuple[Knockout, ...] = ()
     contributions: bool = False
     """Whether to read the attention contributions to the readers, those of the clean run."""
+    heads: bool = True
+    """Whether they include the norm of each head's part."""
     summed: bool = True
     """Whether they include the norm of the head sum, which costs an output projection a token."""
+    sources: tuple[int, ...] | None = None
+    """Whose contributions to read; None is every token's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +103,17 @@ class Contributions:
     per_head: Array
     """(n_layers, n_heads, n_tokens) 2-norm of A[T, i] (x_i W_V) W_O, at least 0."""
     summed: Array
-    """(n_layers, n_tokens) 2-norm of the sum over heads, at least 0; NaN where not asked for."""
+    """(n_layers, n_tokens) 2-norm of the sum over heads, at least 0."""
+
+    def asked(self, row: PlanRow) -> Contributions:
+        """Return what a row asks for, and NaN for the rest."""
+        n_tokens = self.summed.shape[-1]
+        sources = range(n_tokens) if row.sources is None else row.sources
+        read = np.isin(np.arange(n_tokens), np.array(sources, dtype=np.int64))
+        return Contributions(
+            np.where(read & row.heads, self.per_head, np.nan),
+            np.where(read & row.summed, self.summed, np.nan),
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from pytest_ragshortcut.core.cases import RagCase
 from pytest_ragshortcut.core.plans import Array, ProbePlan, RowReading
 from pytest_ragshortcut.core.prompts import Book, Prompt, Template, TokenizedPrompt
+from pytest_ragshortcut.core.screening import Screening
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,16 @@ class ProbeModel(Protocol):
     def generate(self, prompts: Sequence[TokenizedPrompt]) -> tuple[Generated, ...]:
         """Continue each prompt greedily to the end of its answer."""
 
-    def alternatives(self, prompt: TokenizedPrompt, count: int) -> Iterable[Generated]:
-        """Continue a prompt greedily from each of its likeliest first tokens, likeliest first."""
+    def alternatives(
+        self, prompts: Sequence[TokenizedPrompt], ranks: range
+    ) -> tuple[tuple[Generated, ...], ...]:
+        """Continue each prompt greedily from each of its likeliest first tokens.
+
+        Args:
+            prompts: the prompts.
+            ranks: which of the first tokens, the likeliest being 0. One that opens no answer is
+                left out.
+        """
 
     def embeddings(self, token_ids: Sequence[int]) -> Array:
         """Return (n, d_model), the token embeddings."""
@@ -65,3 +74,9 @@ class ProbeModel(Protocol):
 
     def run(self, plan: ProbePlan) -> tuple[RowReading, ...]:
         """Carry a plan out, and leave the model as it was."""
+
+    def run_all(self, plans: Sequence[ProbePlan]) -> tuple[tuple[RowReading, ...], ...]:
+        """Carry plans out, side by side where that saves work."""
+
+    def estimate_effects(self, screenings: Sequence[Screening]) -> tuple[Array, ...]:
+        """Estimate, for each, every (n_layers, n_tokens) indirect effect to first order."""

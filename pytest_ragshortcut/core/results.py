@@ -74,6 +74,9 @@ class TraceResult(Result):
     """How."""
     n_samples: int
     """How many corrupted runs."""
+    estimate: Array | None = None
+    """(n_layers, n_tokens) first-order estimate of the indirect effect, by which the cells that
+    were run were picked: no effect itself. NaN where not asked for; None where all were run."""
 
     def restored_fraction(self, *, min_total_effect: float = 0.01) -> Array:
         """Return (n_layers, n_tokens) indirect over total effect.
@@ -97,8 +100,11 @@ class TraceResult(Result):
         )
 
     def panels(self) -> tuple[Panel, ...]:
-        """Return the map of indirect effects."""
-        return (_layer_panel("indirect effect", self.indirect_effect, self.prompt.tokens),)
+        """Return the map of indirect effects, and that of their estimates, if there are any."""
+        exact = _layer_panel("indirect effect", self.indirect_effect, self.prompt.tokens)
+        if self.estimate is None:
+            return (exact,)
+        return exact, _layer_panel("gradient estimate of it", self.estimate, self.prompt.tokens)
 
 
 @dataclass(frozen=True, eq=False)

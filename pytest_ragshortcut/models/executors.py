@@ -1,27 +1,35 @@
-"""Choosing an executor: the incremental one wherever it computes what the model computes."""
+"""Choosing an executor, the incremental one wherever it is exact; asking nothing of it twice."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import json
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from pytest_ragshortcut.config import EXECUTORS
+from pytest_ragshortcut.core.digests import plan_digest
 from pytest_ragshortcut.core.plans import ProbePlan, RowReading
+from pytest_ragshortcut.core.ports import Generated
 from pytest_ragshortcut.errors import (
     ExecutorSelfCheckError,
     OptionError,
+    RagShortcutError,
     UnsupportedArchitectureError,
 )
 from pytest_ragshortcut.models.architectures import ArchitectureMap
-from pytest_ragshortcut.models.fingerprint import stamp
+from pytest_ragshortcut.models.fingerprint import is_hooked, lasting_fingerprint, stamp
 from pytest_ragshortcut.models.incremental.executor import IncrementalExecutor
 from pytest_ragshortcut.models.incremental.memory import is_out_of_memory
+from pytest_ragshortcut.models.memo import Compute, Memo
 from pytest_ragshortcut.models.reference import ReferenceExecutor
 
 ExecutorName = Literal["auto", "incremental", "reference"]
-EXECUTORS: tuple[ExecutorName, ...] = ("auto", "incremental", "reference")
 
 # What layers raise that cannot be called by themselves.
 _STRANGE = (RuntimeError, TypeError, ValueError, LookupError, AttributeError)
@@ -40,40 +48,145 @@ class Executor(Protocol):
         """Forget everything kept from earlier calls: the model may have changed."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Chosen:
+    """An executor, while the model stays as it is."""
+
+    stamp: Hashable
+    executor: Executor
+    note: str
+    is_hooked: bool
+    """Whether even so it may answer differently from one call to the next."""
+
+
 class Engine:
-    """A model's executor, chosen at its first use and again whenever the model has changed."""
+    """A model's executor and memo, chosen at first use and again whenever the model has changed.
+
+    Args:
+        model: the model.
+        tokenizer: its tokenizer, which the memo's keys name.
+        architecture: the model's map.
+        kind: 'auto', 'incremental' or 'reference'.
+        memory: how many bytes the incremental executor may plan for.
+        cache: a directory in which results outlive the process.
+
+    Raises:
+        OptionError: if nothing can be written to the directory.
+    """
 
     def __init__(
         self,
         model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
         architecture: ArchitectureMap,
         *,
         kind: str = "auto",
         memory: int | None = None,
+        cache: Path | None = None,
     ) -> None:
-        self.model, self.architecture, self.kind, self.memory = model, architecture, kind, memory
-        self._stamp: Hashable = None
-        self._chosen: tuple[Executor, str] | None = None
+        self.model, self.tokenizer, self.architecture = model, tokenizer, architecture
+        self.kind, self.memory = kind, memory
+        self._lasting = None if cache is None else Memo(cache)
+        self._memo: tuple[Memo, str] | None = None
+        self._chosen: _Chosen | None = None
 
     @property
     def executor(self) -> Executor:
         """The executor, with nothing in it that an earlier state of the model left."""
-        return self._current()[0]
+        return self._current().executor
 
     @property
     def note(self) -> str:
         """Why the executor is the slow one; empty where it is not."""
-        return self._current()[1]
+        return self._current().note
 
-    def _current(self) -> tuple[Executor, str]:
+    def run_all(self, plans: Sequence[ProbePlan]) -> tuple[tuple[RowReading, ...], ...]:
+        """Carry out those plans whose readings are not remembered, together.
+
+        Raises:
+            RagShortcutError: as a plan's own run would.
+        """
+        executor, memo, model = self._recall()
+        keys = [_key(model, "plan", plan_digest(plan)) for plan in plans]
+        return tuple(
+            memo.readings(keys, lambda missing: run_together(executor, [plans[i] for i in missing]))
+        )
+
+    def answers(
+        self, questions: Sequence[tuple[object, ...]], compute: Compute[tuple[Generated, ...]]
+    ) -> list[tuple[Generated, ...]]:
+        """Return what the model says, computing what is not remembered.
+
+        Args:
+            questions: each all that its answer depends on beside the model, as plain values.
+            compute: answers those of the given indices, in order.
+        """
+        _, memo, model = self._recall()
+        return memo.generated([_key(model, *question) for question in questions], compute)
+
+    def forget(self) -> None:
+        """Forget all that earlier calls left in memory: the model may have changed."""
+        if self._chosen is not None:
+            self._chosen.executor.forget()
+        self._memo = None
+
+    def _current(self) -> _Chosen:
         now = stamp(self.model)
-        if self._chosen is None or now != self._stamp:
-            self._chosen = None
-            self._chosen = choose_executor(
+        if self._chosen is None or now != self._chosen.stamp:
+            self._chosen = self._memo = None
+            executor, note = choose_executor(
                 self.model, self.architecture, kind=self.kind, memory=self.memory
             )
-            self._stamp = now
+            self._chosen = _Chosen(now, executor, note, is_hooked(self.model))
         return self._chosen
+
+    def _recall(self) -> tuple[Executor, Memo, str]:
+        """Return the executor, the memo, and what the memo calls the model as it is now."""
+        chosen = self._current()
+        if chosen.is_hooked:
+            self.forget()
+        if self._memo is None:
+            self._memo = self._remembering(chosen)
+        return chosen.executor, *self._memo
+
+    def _remembering(self, chosen: _Chosen) -> tuple[Memo, str]:
+        executor = type(chosen.executor).__name__
+        if self._lasting is not None and not chosen.is_hooked:
+            self._lasting.forget()
+            printed = lasting_fingerprint(self.model, self.tokenizer)
+            if printed is not None:
+                return self._lasting, f"{printed} {executor}"
+        # Dropped as a whole when the model changes, so that its keys need not name it.
+        return Memo(), executor
+
+
+def _key(model: str, *what: object) -> str:
+    # Token ids may be numpy's integers.
+    return sha256(json.dumps([model, *what], default=int).encode()).hexdigest()
+
+
+def run_together(
+    executor: Executor, plans: Sequence[ProbePlan]
+) -> Iterator[tuple[RowReading, ...]]:
+    """Run plans as one and yield each one's readings; one by one where that fails.
+
+    Raises:
+        RagShortcutError: as the first plan to fail would by itself, behind the readings of those
+            before it.
+    """
+    rows = tuple(row for plan in plans for row in plan.rows)
+    try:
+        together = iter(executor.run(ProbePlan(rows)))
+    except Exception as error:
+        may_be_one_plans = isinstance(error, RagShortcutError) or is_out_of_memory(error)
+        if len(plans) == 1 or not may_be_one_plans:
+            raise
+        together = None
+    for plan in plans:
+        if together is None:
+            yield executor.run(plan)
+        else:
+            yield tuple(next(together) for _ in plan.rows)
 
 
 def choose_executor(
@@ -100,14 +213,14 @@ def choose_executor(
     """
     if kind not in EXECUTORS:
         raise OptionError(option="executor", value=kind, expected=f"one of {', '.join(EXECUTORS)}")
-    if kind == "reference":
-        return ReferenceExecutor(model, architecture), ""
-    try:
-        return _checked(model, architecture, memory), ""
-    except (UnsupportedArchitectureError, ExecutorSelfCheckError) as error:
-        if kind == "incremental":
-            raise
-        reason = error.problem
+    reason = "it was asked for"
+    if kind != "reference":
+        try:
+            return _checked(model, architecture, memory), ""
+        except (UnsupportedArchitectureError, ExecutorSelfCheckError) as error:
+            if kind == "incremental":
+                raise
+            reason = error.problem
     note = (
         f"{architecture.name} runs on the reference executor, one whole forward for every restored "
         f"site and every cut: {reason}"

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import transformers
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _CHUNK_BYTES = 64 * 2**20
 _WHEREABOUTS = frozenset({"_name_or_path", "name_or_path"})
@@ -34,6 +34,10 @@ _SWITCHES = frozenset(
 )
 """Attributes by which adapters change what a module computes, and no weight."""
 
+_UNLIKE_ALL = "like no other: "
+_CAPTURING = "transformers.utils.output_capturing"
+"""Its hooks stay on a model once a user has asked for hidden states, and change nothing."""
+
 
 def fingerprint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:
     """Return a SHA-256, in hex, of everything about a model that its answers depend on.
@@ -44,24 +48,30 @@ def fingerprint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> s
     fingerprint that never occurs again. All weights are read, at a gigabyte or two a second:
     `stamp` says when to.
     """
-    whole = {
-        "weights": _weights(model),
-        "modules": _modules(model),
-        **_circumstances(model),
-        **_reads_and_writes(model, tokenizer),
-    }
-    return sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()
+    return sha256(_described(model, tokenizer).encode()).hexdigest()
+
+
+def lasting_fingerprint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """Return the fingerprint, or None where it is one that never occurs again."""
+    described = _described(model, tokenizer)
+    return None if _UNLIKE_ALL in described else sha256(described.encode()).hexdigest()
+
+
+def is_hooked(model: PreTrainedModel) -> bool:
+    """Tell whether hooks see its forwards: what they do may change, and nothing here see it."""
+    return any(_hooks(module) for module in model.modules())
 
 
 def stamp(model: PreTrainedModel) -> Hashable:
     """Return a value that differs from the last one if the model was changed in between.
 
-    It sees weights written in place or exchanged, hooks added or removed, adapters switched and
-    another attention function. It reads no weight, so it does not see a write through `.data`, or
-    one to a tensor that was made in inference mode: torch counts neither. Training flags are left
-    out. Only meaningful inside one process, compared with the value before.
+    It sees weights written in place or exchanged, hooks added or removed, adapters switched,
+    another configuration and another attention function. It reads no weight, so it does not see a
+    write through `.data`, or one to a tensor that was made in inference mode: torch counts neither.
+    Training flags are left out. Only meaningful inside one process, compared with the value before.
     """
-    seen: list[Hashable] = [*_implementations(model)]
+    seen: list[Hashable] = [torch.get_float32_matmul_precision(), *_implementations(model)]
+    seen.append(_settings(model))
     computed: dict[type, tuple[str, ...]] = {}
     waiting: list[nn.Module] = [model]
     while waiting:
@@ -106,6 +116,22 @@ def _look(tensor: torch.Tensor) -> Hashable:
         return id(tensor), pointer, version
 
 
+def _described(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:
+    whole = {
+        "weights": _weights(model),
+        "modules": _modules(model),
+        **_circumstances(model),
+        **_reads_and_writes(model, tokenizer),
+    }
+    return json.dumps(whole, sort_keys=True, default=str)
+
+
+def _settings(model: PreTrainedModel) -> str:
+    """Write down the values of a configuration, which layers may read whenever they are called."""
+    values = vars(model.config.get_text_config())
+    return repr([(n, v) for n, v in values.items() if not isinstance(v, PreTrainedConfig)])
+
+
 def _weights(model: PreTrainedModel) -> list[tuple[object, ...]]:
     """Describe all weights and buffers, and what quantized layers keep beside them."""
     named: list[tuple[str, Any]] = [
@@ -145,13 +171,18 @@ def _modules(model: PreTrainedModel) -> list[tuple[object, ...]]:
     for name, module in model.named_modules():
         if switches := _switches(module, _computed_switches(type(module))):
             described.append((name, sorted(switches)))
-        if module._forward_pre_hooks or module._forward_hooks or "forward" in vars(module):
+        if _hooks(module) or "forward" in vars(module):
             described.append((name, _unlike_all()))
     return described
 
 
+def _hooks(module: nn.Module) -> list[Any]:
+    hooks = (*module._forward_pre_hooks.values(), *module._forward_hooks.values())
+    return [hook for hook in hooks if getattr(hook, "__module__", None) != _CAPTURING]
+
+
 def _unlike_all() -> str:
-    return f"like no other: {token_hex()}"
+    return _UNLIKE_ALL + token_hex()
 
 
 def _circumstances(model: PreTrainedModel) -> dict[str, object]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -21,16 +23,15 @@ from pytest_ragshortcut.core.prompts import (
     TokenizedPrompt,
     render,
 )
+from pytest_ragshortcut.core.screening import Screening
 from pytest_ragshortcut.errors import NonFiniteLogitsError, PromptTooLongError, TemplateError
 from pytest_ragshortcut.models.architectures import map_architecture, max_tokens
 from pytest_ragshortcut.models.executors import Engine, ExecutorName
 from pytest_ragshortcut.models.generation import MAX_ANSWER_TOKENS, continue_greedily
 from pytest_ragshortcut.models.hooks import quiet
 from pytest_ragshortcut.models.loading import load
+from pytest_ragshortcut.models.screening import estimate_effects
 from pytest_ragshortcut.models.tokenization import PromptTokenizer
-
-# Alternative answers are continued together, this many at a time.
-_ALTERNATIVES_AT_ONCE = 8
 
 
 class RagModel:
@@ -44,13 +45,18 @@ class RagModel:
         executor: 'incremental', 'reference', or 'auto' for the first wherever it is exact.
         memory: how many bytes the incremental executor plans for; None takes half of what is
             free.
+        cache: a directory in which results outlive the process; None remembers them for the life
+            of this object. Several processes may share one, and models: a result is found by the
+            content of all that it depends on.
 
-    Weights that change between two calls are noticed, but for writes through `.data`, which torch
-    does not count: call `forget` after these.
+    Nothing is computed twice. A model that changes between two calls is noticed, but for writes
+    through `.data`, which torch does not count, and for a tokenizer's changes: call `forget` after
+    these. While hooks of your own are on the model, nothing is remembered.
 
     Raises:
         UnsupportedArchitectureError: if the model has no layers to probe.
         TokenizerError: if the tokenizer is slow, or has no chat template and one was asked for.
+        OptionError: if nothing can be written to the cache.
     """
 
     def __init__(
@@ -62,6 +68,7 @@ class RagModel:
         name: str | None = None,
         executor: ExecutorName = "auto",
         memory: int | None = None,
+        cache: Path | str | None = None,
     ) -> None:
         self.model, self.tokenizer = model, tokenizer
         self.template = as_template(template)
@@ -69,7 +76,14 @@ class RagModel:
         config: Any = model.config
         self.name = name or str(getattr(config, "name_or_path", "") or type(model).__name__)
         self._prompts = PromptTokenizer(tokenizer, self.template)
-        self._engine = Engine(model, self.architecture, kind=executor, memory=memory)
+        self._engine = Engine(
+            model,
+            tokenizer,
+            self.architecture,
+            kind=executor,
+            memory=memory,
+            cache=None if cache is None else Path(cache).expanduser(),
+        )
 
     @classmethod
     def from_pretrained(
@@ -83,6 +97,7 @@ class RagModel:
         template: Template | str | None = None,
         executor: ExecutorName = "auto",
         memory: int | None = None,
+        cache: Path | str | None = None,
     ) -> Self:
         """Load a checkpoint: a directory, a hub name, or embedded:reader, embedded:memoriser.
 
@@ -95,6 +110,7 @@ class RagModel:
             template: as in RagModel.
             executor: as in RagModel.
             memory: as in RagModel.
+            cache: as in RagModel.
 
         Raises:
             CheckpointNotFoundError: if nothing can be loaded from there.
@@ -107,7 +123,13 @@ class RagModel:
             trust_remote_code=trust_remote_code,
         )
         return cls(
-            model, tokenizer, template, name=str(name_or_path), executor=executor, memory=memory
+            model,
+            tokenizer,
+            template,
+            name=str(name_or_path),
+            executor=executor,
+            memory=memory,
+            cache=cache,
         )
 
     def with_template(self, template: Template | str) -> RagModel:
@@ -122,8 +144,8 @@ class RagModel:
         return self._engine.note
 
     def forget(self) -> None:
-        """Forget every state kept from earlier calls."""
-        self._engine.executor.forget()
+        """Forget every state and result kept in memory, and look at the weights again."""
+        self._engine.forget()
 
     @property
     def n_layers(self) -> int:
@@ -165,20 +187,27 @@ class RagModel:
         """Continue each prompt greedily to the end of its answer."""
         return self._continued([prompt.input_ids[: prompt.n_prompt] for prompt in prompts])
 
-    def alternatives(self, prompt: TokenizedPrompt, count: int) -> Iterator[Generated]:
-        """Continue a prompt greedily from each of its likeliest first tokens, as they are asked.
+    def alternatives(
+        self, prompts: Sequence[TokenizedPrompt], ranks: range
+    ) -> tuple[tuple[Generated, ...], ...]:
+        """Continue each prompt greedily from each of its likeliest first tokens.
 
         Tokens that begin inside a word where the likeliest begins one, or the other way round, are
         left out: what they open is a piece of a word.
+
+        Args:
+            prompts: the prompts.
+            ranks: which of the first tokens, the likeliest being 0.
         """
-        ids = prompt.input_ids[: prompt.n_prompt]
-        logits = self._next_logits([ids])[0]
-        firsts = logits.topk(min(count, logits.shape[-1])).indices.tolist()
-        opens = [self._prompts.opens_word(ids[-1], token) for token in firsts]
-        usable = [t for t, is_open in zip(firsts, opens, strict=True) if is_open == opens[0]]
-        for start in range(0, len(usable), _ALTERNATIVES_AT_ONCE):
-            some = usable[start : start + _ALTERNATIVES_AT_ONCE]
-            yield from self._continued([ids] * len(some), [(token,) for token in some])
+        asked = [prompt.input_ids[: prompt.n_prompt] for prompt in prompts]
+        firsts = self._firsts(asked, ranks)
+        answers = iter(
+            self._continued(
+                [ids for ids, some in zip(asked, firsts, strict=True) for _ in some],
+                [first for some in firsts for first in some],
+            )
+        )
+        return tuple(tuple(islice(answers, len(some))) for some in firsts)
 
     def embeddings(self, token_ids: Sequence[int]) -> Array:
         """Return (n, d_model), the output of the token embedding."""
@@ -199,21 +228,63 @@ class RagModel:
 
     def run(self, plan: ProbePlan) -> tuple[RowReading, ...]:
         """Carry a plan out, and leave the model as it was."""
-        return self._engine.executor.run(plan)
+        return self.run_all([plan])[0]
+
+    def run_all(self, plans: Sequence[ProbePlan]) -> tuple[tuple[RowReading, ...], ...]:
+        """Carry plans out, those not yet run together; an error is what the plan alone gives."""
+        return self._engine.run_all(plans)
+
+    def estimate_effects(self, screenings: Sequence[Screening]) -> tuple[Array, ...]:
+        """Estimate indirect effects to first order, one backward pass each."""
+        executor = self._engine.executor
+        return tuple(
+            estimate_effects(self.model, self.architecture, executor, screening)
+            for screening in screenings
+        )
 
     def _continued(
         self,
         prompts: Sequence[tuple[int, ...]],
         firsts: Sequence[tuple[int, ...]] | None = None,
     ) -> tuple[Generated, ...]:
-        answers = continue_greedily(
-            prompts,
-            firsts=firsts,
-            next_logits=self._next_logits,
-            decode=self._prompts.decode,
-            stop_ids=self._stop_ids(),
-        )
-        return tuple(Generated(self._prompts.decode(ids).strip(), ids) for ids in answers)
+        begun = firsts or [()] * len(prompts)
+        stop_ids = self._stop_ids()
+
+        def compute(missing: Sequence[int]) -> Iterator[tuple[Generated]]:
+            answers = continue_greedily(
+                [prompts[i] for i in missing],
+                firsts=[begun[i] for i in missing],
+                next_logits=self._next_logits,
+                decode=self._prompts.decode,
+                stop_ids=stop_ids,
+            )
+            return ((Generated(self._prompts.decode(ids).strip(), ids),) for ids in answers)
+
+        questions = [
+            ("continuation", ids, first, sorted(stop_ids))
+            for ids, first in zip(prompts, begun, strict=True)
+        ]
+        return tuple(answer for (answer,) in self._engine.answers(questions, compute))
+
+    def _firsts(
+        self, prompts: Sequence[tuple[int, ...]], ranks: range
+    ) -> list[list[tuple[int, ...]]]:
+        """Find the likeliest first tokens of answers, each as an answer that goes no further."""
+
+        def compute(missing: Sequence[int]) -> Iterator[tuple[Generated, ...]]:
+            logits = self._next_logits([prompts[i] for i in missing])
+            likeliest = logits.topk(min(ranks.stop, logits.shape[-1])).indices.tolist()
+            for i, tokens in zip(missing, likeliest, strict=True):
+                opens = [self._prompts.opens_word(prompts[i][-1], token) for token in tokens]
+                yield tuple(
+                    Generated(self._prompts.decode((tokens[rank],)), (tokens[rank],))
+                    for rank in ranks
+                    if rank < len(tokens) and opens[rank] == opens[0]
+                )
+
+        questions = [("firsts", ids, ranks.start, ranks.stop, ranks.step) for ids in prompts]
+        found = self._engine.answers(questions, compute)
+        return [[first.token_ids for first in some] for some in found]
 
     def _next_logits(self, sequences: Sequence[tuple[int, ...]]) -> torch.Tensor:
         logits = self._engine.executor.next_logits(sequences)

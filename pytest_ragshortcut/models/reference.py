@@ -62,7 +62,7 @@ class ReferenceExecutor:
                 read = read_contributions(self.model, self.architecture, row.prompt)
                 if not row.summed:
                     read = replace(read, summed=np.full_like(read.summed, np.nan))
-                readings[index] = replace(readings[index], contributions=read)
+                readings[index] = replace(readings[index], contributions=read.asked(row))
         return tuple(readings[index] for index in range(len(rows)))
 
     def next_logits(self, sequences: Sequence[tuple[int, ...]]) -> torch.Tensor:

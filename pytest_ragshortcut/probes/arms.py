@@ -15,6 +15,7 @@ from pytest_ragshortcut.core.ports import ProbeModel
 from pytest_ragshortcut.core.prompts import Template, TokenizedPrompt
 from pytest_ragshortcut.errors import OptionError
 from pytest_ragshortcut.probes.contributions import contribute
+from pytest_ragshortcut.probes.inquiry import ask, together
 from pytest_ragshortcut.probes.knockout import knock_out
 from pytest_ragshortcut.probes.resolve import resolve
 from pytest_ragshortcut.probes.trace import trace_prompt
@@ -112,8 +113,7 @@ def compare_arms(
     chosen = _protocol(protocol)
     asked = model.with_template(chosen.template) if chosen.template else model
     kept = []
-    for case in cases:
-        resolved = resolve(asked, case)
+    for resolved in ask(asked, together([resolve(asked, case) for case in cases])):
         memory, said = resolved.case.memory_answer, resolved.case.answer
         if not chosen.same_answer or memory == said:
             kept.append((resolved.open_book, resolved.closed_book))
@@ -141,7 +141,7 @@ def _protocol(protocol: str | Protocol) -> Protocol:
 def _arm(
     model: ProbeModel, prompts: Sequence[TokenizedPrompt], protocol: Protocol, corrupt: str
 ) -> Arm:
-    traces = [
+    traced = [
         trace_prompt(
             model,
             prompt,
@@ -154,6 +154,7 @@ def _arm(
         )
         for prompt in prompts
     ]
+    traces = ask(model, together(traced))
     # The maximum of the mean over cases, not the mean of the maxima: the latter grows with noise.
     effects = [t.indirect_effect[:, t.prompt.positions("subject")[-1]] for t in traces]
     return Arm(
@@ -172,8 +173,8 @@ def _contribution(
 ) -> float:
     if any(role not in prompt.spans for prompt in prompts):
         return float("nan")
-    per_layer = [contribute(model, prompt).of(role) for prompt in prompts]
-    return top_mean(np.array(per_layer), top_share=protocol.top_share)
+    results = ask(model, together([contribute(prompt) for prompt in prompts]))
+    return top_mean(np.array([result.of(role) for result in results]), top_share=protocol.top_share)
 
 
 def _knockout(
@@ -182,7 +183,13 @@ def _knockout(
     if any(role not in prompt.spans for prompt in prompts):
         return float("nan")
     cut = [
-        knock_out(model, prompt, sources=(role,), window=protocol.knockout_window)
+        knock_out(
+            prompt,
+            sources=(role,),
+            window=protocol.knockout_window,
+            n_layers=model.n_layers,
+        )
         for prompt in prompts
     ]
-    return float(np.mean([result.change(role) for result in cut], axis=0).min())
+    results = ask(model, together(cut))
+    return float(np.mean([result.change(role) for result in results], axis=0).min())

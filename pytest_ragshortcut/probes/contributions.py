@@ -9,11 +9,16 @@ from pytest_ragshortcut.core.plans import PlanRow, ProbePlan
 from pytest_ragshortcut.core.ports import ProbeModel
 from pytest_ragshortcut.core.prompts import TokenizedPrompt
 from pytest_ragshortcut.core.results import ContributionsResult
+from pytest_ragshortcut.probes.inquiry import Inquiry, ask, read
 from pytest_ragshortcut.probes.resolve import resolve
 
 
 def attention_contributions(
-    model: ProbeModel, case: RagCase, *, book: Literal["open", "closed"] = "open"
+    model: ProbeModel,
+    case: RagCase,
+    *,
+    book: Literal["open", "closed"] = "open",
+    summed: bool = True,
 ) -> ContributionsResult:
     """Read the norms of A[T, i] (x_i W_V) W_O, per layer, head and source token.
 
@@ -21,6 +26,8 @@ def attention_contributions(
         model: the model to read.
         case: the case; what it leaves out is found.
         book: 'open' reads with the passages, 'closed' without.
+        summed: whether to read the norm of the head sum too. It takes an output projection of
+            every token, most of the price; NaN without.
 
     Raises:
         UnsupportedArchitectureError: if a layer has no attention.
@@ -30,13 +37,28 @@ def attention_contributions(
         Yuksekgonul et al. 2024, eq. 3 and 4. Differs: the output norms and multipliers of the
         architecture are applied; several answer tokens are averaged over.
     """
-    resolved = resolve(model, case)
-    return contribute(model, resolved.open_book if book == "open" else resolved.closed_book)
+    resolved = ask(model, resolve(model, case))
+    prompt = resolved.open_book if book == "open" else resolved.closed_book
+    return ask(model, contribute(prompt, summed=summed))
 
 
-def contribute(model: ProbeModel, prompt: TokenizedPrompt) -> ContributionsResult:
-    """Read the contributions of a prompt that is set to read an answer."""
-    (reading,) = model.run(ProbePlan((PlanRow(prompt, contributions=True),)))
+def contribute(
+    prompt: TokenizedPrompt,
+    *,
+    heads: bool = True,
+    summed: bool = True,
+    sources: tuple[int, ...] | None = None,
+) -> Inquiry[ContributionsResult]:
+    """Read the contributions of a prompt that is set to read an answer.
+
+    Args:
+        prompt: the prompt.
+        heads: whether to read each head's; NaN without.
+        summed: whether to read the head sum's; NaN without.
+        sources: the tokens whose contributions to read, NaN at others; None is all.
+    """
+    row = PlanRow(prompt, contributions=True, heads=heads, summed=summed, sources=sources)
+    (reading,) = yield from read(ProbePlan((row,)))
     assert reading.contributions is not None, "the row asked for contributions"
     return ContributionsResult(
         prompt=prompt,

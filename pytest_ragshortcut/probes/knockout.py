@@ -14,6 +14,7 @@ from pytest_ragshortcut.core.ports import ProbeModel
 from pytest_ragshortcut.core.prompts import TokenizedPrompt
 from pytest_ragshortcut.core.results import KnockoutResult
 from pytest_ragshortcut.errors import PlanError
+from pytest_ragshortcut.probes.inquiry import Inquiry, ask, read
 from pytest_ragshortcut.probes.resolve import resolve
 
 SOURCES = ("subject", "attribute", "context", "question")
@@ -47,30 +48,38 @@ def attention_knockout(
     Source:
         Geva et al. 2023, section 5. Differs: an edge from a position to itself is never cut.
     """
-    resolved = resolve(model, case)
+    resolved = ask(model, resolve(model, case))
     prompt = resolved.open_book if book == "open" else resolved.closed_book
-    return knock_out(
-        model, prompt, sources=sources, window=window, through_question=through_question
+    return ask(
+        model,
+        knock_out(
+            prompt,
+            sources=sources,
+            window=window,
+            n_layers=model.n_layers,
+            through_question=through_question,
+        ),
     )
 
 
 def knock_out(
-    model: ProbeModel,
     prompt: TokenizedPrompt,
     *,
     sources: Sequence[str],
     window: int | None,
+    n_layers: int,
     through_question: bool = False,
-) -> KnockoutResult:
+) -> Inquiry[KnockoutResult]:
     """Run the knockouts of a prompt that is set to read an answer."""
-    windows = _windows(window, model.n_layers)
+    windows = _windows(window, n_layers)
     rows = [PlanRow(prompt)]
     rows += [
         PlanRow(prompt, knockouts=_cuts(prompt, source, layers, through_question))
         for source in sources
         for layers in windows
     ]
-    clean, *cut = (reading.probability for reading in model.run(ProbePlan(tuple(rows))))
+    readings = yield from read(ProbePlan(tuple(rows)))
+    clean, *cut = (reading.probability for reading in readings)
     probability = np.array(cut).reshape(len(sources), len(windows))
     return KnockoutResult(
         prompt=prompt,

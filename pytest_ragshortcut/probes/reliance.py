@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from pytest_ragshortcut.core.cases import RagCase, as_case
 from pytest_ragshortcut.core.effects import share
@@ -25,6 +25,7 @@ from pytest_ragshortcut.errors import (
     UnsupportedArchitectureError,
 )
 from pytest_ragshortcut.probes.contributions import contribute
+from pytest_ragshortcut.probes.inquiry import Inquiry, ask, read, together
 from pytest_ragshortcut.probes.knockout import knock_out
 from pytest_ragshortcut.probes.resolve import Resolved, resolve
 from pytest_ragshortcut.probes.swap import swap_resolved
@@ -59,7 +60,28 @@ def context_reliance(
     Raises:
         CaseError: if the case cannot be completed; the text names the fix.
     """
-    return _reliance(model, as_case(question, context), "context", probes, limits or Limits())
+    case = as_case(question, context)
+    return ask(model, _reliance(model, case, "context", _readers(probes), limits or Limits()))
+
+
+def context_reliances(
+    model: ProbeModel,
+    cases: Sequence[RagCase],
+    *,
+    probes: Sequence[ProbeName] = PROBES,
+    limits: Limits | None = None,
+) -> tuple[Reliance, ...]:
+    """Measure many cases side by side: what they ask of the model is packed into few passes.
+
+    Takes and raises what context_reliance does, and computes the same. What was measured here is
+    remembered: a check of one of these cases afterwards asks the model nothing.
+
+    Returns:
+        A result for each case, in order.
+    """
+    readers = _readers(probes)
+    inquiries = [_reliance(model, case, "context", readers, limits or Limits()) for case in cases]
+    return tuple(ask(model, together(inquiries)))
 
 
 def parametric_reliance(
@@ -77,16 +99,17 @@ def parametric_reliance(
     Returns:
         A score in [0, 1]: mean p(m) / (p(o') + p(m)) in the swapped prompts.
     """
-    return _reliance(model, as_case(question, context), "parametric", probes, limits or Limits())
+    case = as_case(question, context)
+    return ask(model, _reliance(model, case, "parametric", _readers(probes), limits or Limits()))
 
 
 def _reliance(
-    model: ProbeModel, case: RagCase, kind: Kind, probes: Sequence[ProbeName], limits: Limits
-) -> Reliance:
-    readers = _readers(probes)
-    resolved = resolve(model, case)
-    swap, how = swap_resolved(model, resolved)
-    known = _known(model, resolved)
+    model: ProbeModel, case: RagCase, kind: Kind, readers: Sequence[Reader], limits: Limits
+) -> Inquiry[Reliance]:
+    resolved = yield from resolve(model, case, with_alternatives=True)
+    asked: list[Inquiry[Any]] = [swap_resolved(model, resolved), _known(resolved)]
+    asked += [reader(model, resolved) for reader in readers]
+    (swap, how), known, *readings = yield from together(asked)
     value, interval = score(swap, kind, limits=limits)
     reached, reason = verdict(swap, known=known, limits=limits)
     evidence = [
@@ -94,8 +117,7 @@ def _reliance(
         Evidence("swap: mass", swap.mass, "p(substitute) + p(memory answer)"),
         Evidence("closed book", known, f"p of the memory answer {swap.memory_answer!r}"),
     ]
-    for read in readers:
-        evidence += read(model, resolved)
+    evidence += [each for reading in readings for each in reading]
     return Reliance(
         prompt=resolved.open_book,
         kind=kind,
@@ -112,7 +134,7 @@ def _reliance(
     )
 
 
-Reader = Callable[[ProbeModel, Resolved], list[Evidence]]
+Reader = Callable[[ProbeModel, Resolved], Inquiry[list[Evidence]]]
 
 
 def _readers(probes: Sequence[ProbeName]) -> list[Reader]:
@@ -127,15 +149,17 @@ def _readers(probes: Sequence[ProbeName]) -> list[Reader]:
     return [known[name] for name in probes]
 
 
-def _known(model: ProbeModel, resolved: Resolved) -> float:
-    (reading,) = model.run(ProbePlan((PlanRow(resolved.closed_book),)))
+def _known(resolved: Resolved) -> Inquiry[float]:
+    (reading,) = yield from read(ProbePlan((PlanRow(resolved.closed_book),)))
     return reading.probability
 
 
-def _read_knockout(model: ProbeModel, resolved: Resolved) -> list[Evidence]:
+def _read_knockout(model: ProbeModel, resolved: Resolved) -> Inquiry[list[Evidence]]:
     sources = ("attribute", "subject")
     try:
-        result = knock_out(model, resolved.open_book, sources=sources, window=None)
+        result = yield from knock_out(
+            resolved.open_book, sources=sources, window=None, n_layers=model.n_layers
+        )
     except UnsupportedArchitectureError as error:
         return [Evidence("knockout", math.nan, error.problem)]
     return [
@@ -148,9 +172,10 @@ def _read_knockout(model: ProbeModel, resolved: Resolved) -> list[Evidence]:
     ]
 
 
-def _read_contributions(model: ProbeModel, resolved: Resolved) -> list[Evidence]:
+def _read_contributions(_: ProbeModel, resolved: Resolved) -> Inquiry[list[Evidence]]:
     try:
-        result = contribute(model, resolved.open_book)
+        sources = resolved.open_book.positions("attribute", "subject")
+        result = yield from contribute(resolved.open_book, heads=False, sources=sources)
     except (UnsupportedArchitectureError, AdapterSelfCheckError) as error:
         return [Evidence("contributions", math.nan, error.problem)]
     attribute, subject = float(result.of("attribute").sum()), float(result.of("subject").sum())
@@ -158,17 +183,24 @@ def _read_contributions(model: ProbeModel, resolved: Resolved) -> list[Evidence]
     return [Evidence("contribution share", share(attribute, subject), reading)]
 
 
-def _read_mediation(model: ProbeModel, resolved: Resolved) -> list[Evidence]:
-    return [_mediated(model, resolved, span) for span in ("attribute", "subject")]
+def _read_mediation(model: ProbeModel, resolved: Resolved) -> Inquiry[list[Evidence]]:
+    spans = ("attribute", "subject")
+    return (yield from together([_mediated(model, resolved, span) for span in spans]))
 
 
-def _mediated(model: ProbeModel, resolved: Resolved, span: str) -> Evidence:
+def _mediated(model: ProbeModel, resolved: Resolved, span: str) -> Inquiry[Evidence]:
     last = resolved.open_book.positions(span)[-1]
-    traced = trace_prompt(
-        model, resolved.open_book, corrupt=span, corruption="mask", positions=(last,)
+    traced = yield from trace_prompt(
+        model,
+        resolved.open_book,
+        corrupt=span,
+        corruption="mask",
+        positions=(last,),
+        layers=(model.n_layers // 2,),
     )
     reading = "p(answer) lost when masked"
     if traced.total_effect >= _MIN_TOTAL_EFFECT:
-        restored = traced.restored_fraction(min_total_effect=_MIN_TOTAL_EFFECT)[:, last].max()
-        reading += f"; its last token, restored, gives back {restored:.0%} at best"
+        fraction = traced.restored_fraction(min_total_effect=_MIN_TOTAL_EFFECT)
+        back = fraction[model.n_layers // 2, last]
+        reading += f"; its last token, restored halfway up, gives back {back:.0%}"
     return Evidence(f"total effect {span}", traced.total_effect, reading)

@@ -16,10 +16,12 @@ from pytest_ragshortcut.core.ports import ProbeModel
 from pytest_ragshortcut.core.prompts import Book, Prompt, TokenizedPrompt
 from pytest_ragshortcut.core.reliance import Found
 from pytest_ragshortcut.errors import AnswerNotFoundError
+from pytest_ragshortcut.probes.inquiry import Alternatives, Continue, Inquiry
 
 N_SUBSTITUTES = 3
 _GIVEN = "given"
-_MAX_ALTERNATIVES = 24
+# Alternatives are asked for a few at a time: the first few mostly do.
+_RANKS = (range(8), range(8, 16), range(16, 24))
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +42,16 @@ class Resolved:
     """The memory answer, likewise."""
 
 
-def resolve(model: ProbeModel, case: RagCase) -> Resolved:
+def resolve(
+    model: ProbeModel, case: RagCase, *, with_alternatives: bool = False
+) -> Inquiry[Resolved]:
     """Find subject, answer, context answer and memory answer where they are not given.
+
+    Args:
+        model: the model to ask.
+        case: the case.
+        with_alternatives: find the memory answer among its alternatives, in the steps that these
+            take, where substitutes are looked for next.
 
     Raises:
         CaseError: if one of them is not where it must be, or cannot be found.
@@ -52,9 +62,10 @@ def resolve(model: ProbeModel, case: RagCase) -> Resolved:
         found, "subject", find_subject(case.question, context)
     )
     open_prompt, closed_prompt = _prompts(model, replace(case, subject=subject))
-    answer = _answer(model, model.tokenize(open_prompt), found, case.answer, "open")
     closed = model.tokenize(closed_prompt)
-    memory = _answer(model, closed, found, case.memory_answer, "closed")
+    opened = model.tokenize(open_prompt)
+    at_once = with_alternatives and case.substitutes is None
+    answer, memory = yield from _answers(case, opened, closed, found, at_once=at_once)
     context_answer = _take(found, "context_answer", case.context_answer) or _put(
         found,
         "context_answer",
@@ -83,7 +94,7 @@ def resolve(model: ProbeModel, case: RagCase) -> Resolved:
     )
 
 
-def find_substitutes(model: ProbeModel, resolved: Resolved) -> tuple[tuple[str, ...], str]:
+def find_substitutes(resolved: Resolved) -> Inquiry[tuple[tuple[str, ...], str]]:
     """Find answers of the same kind to swap in: the model's own closed-book alternatives.
 
     Returns:
@@ -92,16 +103,20 @@ def find_substitutes(model: ProbeModel, resolved: Resolved) -> tuple[tuple[str, 
     case = resolved.case
     if case.substitutes is not None:
         return case.substitutes, _GIVEN
-    said = model.alternatives(resolved.closed_book, _MAX_ALTERNATIVES)
-    usable = usable_substitutes(
-        (generated.text for generated in said),
-        like=str(case.context_answer),
-        taken=[str(case.memory_answer), str(case.context_answer), str(case.answer)],
-        text=resolved.open_book.text,
-        count=N_SUBSTITUTES,
-    )
-    if len(usable) == N_SUBSTITUTES:
-        return usable, "the model's next likeliest closed-book answers"
+    said: list[str] = []
+    usable: tuple[str, ...] = ()
+    for ranks in _RANKS:
+        (more,) = yield (Alternatives(resolved.closed_book, ranks),)
+        said += [generated.text for generated in more]
+        usable = usable_substitutes(
+            said,
+            like=str(case.context_answer),
+            taken=[str(case.memory_answer), str(case.context_answer), str(case.answer)],
+            text=resolved.open_book.text,
+            count=N_SUBSTITUTES,
+        )
+        if len(usable) == N_SUBSTITUTES:
+            return usable, "the model's next likeliest closed-book answers"
     invented = usable_substitutes(
         [*usable, *invented_substitutes(str(case.context_answer))],
         like=str(case.context_answer),
@@ -120,27 +135,44 @@ def _prompts(model: ProbeModel, case: RagCase) -> tuple[Prompt, Prompt]:
     return marked("open"), marked("closed")
 
 
-def _answer(
-    model: ProbeModel,
-    prompt: TokenizedPrompt,
+def _answers(
+    case: RagCase,
+    opened: TokenizedPrompt,
+    closed: TokenizedPrompt,
     found: dict[str, Found],
-    given: str | None,
-    book: Book,
-) -> str | tuple[int, ...]:
-    role = "answer" if book == "open" else "memory_answer"
-    if given is not None:
-        found[role] = Found(given, _GIVEN)
-        return given
-    (generated,) = model.generate([prompt])
-    if not generated.token_ids or not generated.text.strip():
-        raise AnswerNotFoundError(
-            role=role.replace("_", " "),
-            reason=f"the model's greedy {book}-book answer is empty",
-            within=prompt.text,
-            keyword=role,
-        )
-    found[role] = Found(generated.text, f"the model's greedy {book}-book answer")
-    return generated.token_ids
+    *,
+    at_once: bool,
+) -> Inquiry[tuple[str | tuple[int, ...], str | tuple[int, ...]]]:
+    """Take the open-book and the closed-book answer, or ask the model for what is not given."""
+    wanted: tuple[tuple[str, Book, TokenizedPrompt, str | None], ...] = (
+        ("answer", "open", opened, case.answer),
+        ("memory_answer", "closed", closed, case.memory_answer),
+    )
+    asked: tuple[Continue | Alternatives, ...] = tuple(
+        Alternatives(prompt, _RANKS[0]) if book == "closed" and at_once else Continue(prompt)
+        for _, book, prompt, given in wanted
+        if given is None
+    )
+    said = iter((yield asked) if asked else ())
+    answers: list[str | tuple[int, ...]] = []
+    for role, book, prompt, given in wanted:
+        if given is not None:
+            found[role] = Found(given, _GIVEN)
+            answers.append(given)
+            continue
+        generated = next(said)
+        if isinstance(generated, tuple):
+            generated = generated[0]
+        if not generated.token_ids or not generated.text.strip():
+            raise AnswerNotFoundError(
+                role=role.replace("_", " "),
+                reason=f"the model's greedy {book}-book answer is empty",
+                within=prompt.text,
+                keyword=role,
+            )
+        found[role] = Found(generated.text, f"the model's greedy {book}-book answer")
+        answers.append(generated.token_ids)
+    return answers[0], answers[1]
 
 
 def _take(found: dict[str, Found], role: str, given: str | None) -> str | None:

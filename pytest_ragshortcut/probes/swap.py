@@ -13,6 +13,7 @@ from pytest_ragshortcut.core.plans import PlanRow, ProbePlan
 from pytest_ragshortcut.core.ports import ProbeModel
 from pytest_ragshortcut.core.results import SwapResult
 from pytest_ragshortcut.errors import AnswerNotFoundError
+from pytest_ragshortcut.probes.inquiry import Inquiry, ask, read
 from pytest_ragshortcut.probes.resolve import Resolved, find_substitutes, resolve
 
 
@@ -33,16 +34,15 @@ def counterfactual_swap(
     Source:
         Longpre et al. 2021 (substitution). Differs: follow is a probability, not a count.
     """
-    return swap_resolved(model, resolve(model, case), substitutes)[0]
-
-
-def swap_resolved(
-    model: ProbeModel, resolved: Resolved, substitutes: Sequence[str] | None = None
-) -> tuple[SwapResult, str]:
-    """Swap a completed case; also say how the substitutes were found."""
     if substitutes is not None:
-        resolved = replace(resolved, case=replace(resolved.case, substitutes=tuple(substitutes)))
-    chosen, how = find_substitutes(model, resolved)
+        case = replace(case, substitutes=tuple(substitutes))
+    resolved = ask(model, resolve(model, case))
+    return ask(model, swap_resolved(model, resolved))[0]
+
+
+def swap_resolved(model: ProbeModel, resolved: Resolved) -> Inquiry[tuple[SwapResult, str]]:
+    """Swap a completed case; also say how the substitutes were found."""
+    chosen, how = yield from find_substitutes(resolved)
     chosen = _different(chosen, resolved)
     rows = []
     for substitute in chosen:
@@ -50,7 +50,7 @@ def swap_resolved(
         prompt = model.tokenize(model.render(swapped))
         rows.append(PlanRow(model.reading(prompt, substitute)))
         rows.append(PlanRow(model.reading(prompt, resolved.memory)))
-    readings = model.run(ProbePlan(tuple(rows)))
+    readings = yield from read(ProbePlan(tuple(rows)))
     substituted, remembered = readings[::2], readings[1::2]
     result = SwapResult(
         prompt=resolved.open_book,

@@ -28,7 +28,9 @@ from pytest_ragshortcut.core.plans import (
 from pytest_ragshortcut.core.ports import ProbeModel
 from pytest_ragshortcut.core.prompts import TokenizedPrompt
 from pytest_ragshortcut.core.results import TraceResult
+from pytest_ragshortcut.core.screening import Cells, Screening, strongest, windowed
 from pytest_ragshortcut.errors import PlanError
+from pytest_ragshortcut.probes.inquiry import Inquiry, ask, read
 from pytest_ragshortcut.probes.resolve import resolve
 
 Corrupt = Literal["subject", "subject everywhere", "attribute", "context", "context+subject"]
@@ -52,6 +54,8 @@ def causal_trace(
     component: Component = "residual",
     window: int = 1,
     positions: Literal["all"] | Sequence[int | str] = "all",
+    layers: Literal["all"] | Sequence[int] = "all",
+    screen: int | None = None,
     book: Literal["open", "closed"] = "open",
 ) -> TraceResult:
     """Run the clean, the corrupted and, layer by layer and token by token, the restored runs.
@@ -68,29 +72,41 @@ def causal_trace(
         component: what is restored: 'residual', 'attention' or 'mlp'.
         window: how many layers are restored together.
         positions: 'all', or positions and roles ('subject', 'attribute', 'last', ...).
+        layers: 'all', or the layers, or centres of windows, to restore.
+        screen: run this many of these cells alone, those with the largest estimated effects; the
+            others stay NaN. The estimate takes one backward pass and is kept in the result. It is
+            linear where the model is not: it misses cells, at times the largest, and its size
+            says little, since slopes vanish where the corrupted p is near 0 or 1. How many cells
+            it misses, tests/benchmarks/misses.py counts.
         book: 'open' reads the answer with the passages, 'closed' the memory answer without.
 
     Raises:
-        PlanError: if a span, method or position does not exist.
+        PlanError: if a span, method, position or layer does not exist, or nothing can be screened.
         CaseError: if the case cannot be completed.
 
     Source:
-        Meng et al. 2022, section 2.1; Monea et al. 2024 (mask); Zhang and Nanda 2023 (replace).
+        Meng et al. 2022, section 2.1; Monea et al. 2024 (mask); Zhang and Nanda 2023 (replace);
+        Nanda 2023, Syed et al. 2023 and Kramar et al. 2024 (screen: attribution patching).
     """
-    resolved = resolve(model, case)
+    resolved = ask(model, resolve(model, case))
     prompt = resolved.open_book if book == "open" else resolved.closed_book
     if corrupt == "subject everywhere" and book == "open":
         prompt = _with_context_subject(model, prompt, resolved.case)
-    return trace_prompt(
+    return ask(
         model,
-        prompt,
-        corrupt=corrupt,
-        corruption=corruption,
-        noise=noise,
-        replace_with=replace_with,
-        component=component,
-        window=window,
-        positions=positions,
+        trace_prompt(
+            model,
+            prompt,
+            corrupt=corrupt,
+            corruption=corruption,
+            noise=noise,
+            replace_with=replace_with,
+            component=component,
+            window=window,
+            positions=positions,
+            layers=layers,
+            screen=screen,
+        ),
     )
 
 
@@ -105,24 +121,35 @@ def trace_prompt(
     component: Component = "residual",
     window: int = 1,
     positions: Literal["all"] | Sequence[int | str] = "all",
-) -> TraceResult:
+    layers: Literal["all"] | Sequence[int] = "all",
+    screen: int | None = None,
+) -> Inquiry[TraceResult]:
     """Trace a prompt that is set to read an answer; the arguments are those of causal_trace."""
     _require_window(window)
+    _require_screen(screen, component, window)
     span = _span(prompt, corrupt)
     corruptions = _corruptions(model, prompt, span, corruption, noise, replace_with)
-    sites = _sites(prompt, positions)
+    sites, centres = _sites(prompt, positions), _layers(layers, model.n_layers)
+    windows = [layer_window(centre, window, model.n_layers) for centre in range(model.n_layers)]
+    shown = np.zeros((model.n_layers, len(prompt.input_ids)), dtype=bool)
+    shown[np.ix_(centres, sites)] = True
     # In a causal model a state before the corruption, or behind the last reader, cannot matter.
-    moving = [p for p in sites if min(span) <= p <= max(prompt.readers)]
-    rows = _rows(prompt, corruptions, component, window, model.n_layers, moving)
-    probabilities = [reading.probability for reading in model.run(ProbePlan(rows))]
+    run = shown.copy()
+    run[:, : min(span)] = run[:, max(prompt.readers) + 1 :] = False
+    estimate = None
+    if screen is not None:
+        (effects,) = yield (Screening(prompt, corruptions, component),)
+        estimate = np.where(shown, windowed(effects, windows), np.nan)
+        if screen < run.sum():
+            run = shown = strongest(estimate, run, screen)
+    rows = _rows(prompt, corruptions, component, windows, run)
+    probabilities = [reading.probability for reading in (yield from read(ProbePlan(rows)))]
     n_samples = len(corruptions)
     clean, corrupted = probabilities[0], np.array(probabilities[1 : 1 + n_samples])
-    cells = np.array(probabilities[1 + n_samples :]).reshape(model.n_layers, len(moving), n_samples)
-    restored = np.full((model.n_layers, len(prompt.input_ids)), np.nan)
-    effect = restored.copy()
-    restored[:, sites], effect[:, sites] = corrupted.mean(), 0.0
-    restored[:, moving] = cells.mean(axis=-1)
-    effect[:, moving] = indirect_effect(cells, corrupted)
+    cells = np.array(probabilities[1 + n_samples :]).reshape(-1, n_samples)
+    restored, effect = np.full((2, *shown.shape), np.nan)
+    restored[shown], effect[shown] = corrupted.mean(), 0.0
+    restored[run], effect[run] = cells.mean(axis=-1), indirect_effect(cells, corrupted)
     return TraceResult(
         prompt=prompt,
         clean=clean,
@@ -135,6 +162,7 @@ def trace_prompt(
         corrupt=corrupt,
         corruption=corruption if isinstance(corruption, str) else "noise",
         n_samples=n_samples,
+        estimate=estimate,
     )
 
 
@@ -142,20 +170,14 @@ def _rows(
     prompt: TokenizedPrompt,
     corruptions: Sequence[Corruption],
     component: Component,
-    window: int,
-    n_layers: int,
-    sites: Sequence[int],
+    windows: Sequence[tuple[int, ...]],
+    cells: Cells,
 ) -> tuple[PlanRow, ...]:
     """Clean, then every sample corrupted, then layer by layer, site by site, every sample."""
     rows = [PlanRow(prompt), *(PlanRow(prompt, corruption) for corruption in corruptions)]
     rows += [
-        PlanRow(
-            prompt,
-            corruption,
-            (Restoration(component, layer_window(layer, window, n_layers), (site,)),),
-        )
-        for layer in range(n_layers)
-        for site in sites
+        PlanRow(prompt, corruption, (Restoration(component, windows[centre], (site,)),))
+        for centre, site in np.argwhere(cells).tolist()
         for corruption in corruptions
     ]
     return tuple(rows)
@@ -198,6 +220,25 @@ def _require_window(window: int) -> None:
         )
 
 
+def _require_screen(screen: int | None, component: Component, window: int) -> None:
+    if screen is None:
+        return
+    if screen < 1:
+        raise PlanError(
+            f"{screen} cells are to be screened out",
+            where="causal_trace, screen",
+            expected="At least 1 cell is run, or screen=None for all of them",
+            action="Pass screen=20, say",
+        )
+    if component == "residual" and window > 1:
+        raise PlanError(
+            f"a window of {window} layers of the residual stream cannot be screened",
+            where="causal_trace, screen",
+            expected="Each layer's state holds the one before it, so that their estimates overlap",
+            action="Pass window=1, or component='mlp' or 'attention', or leave screen= out",
+        )
+
+
 def _span(prompt: TokenizedPrompt, corrupt: str) -> tuple[int, ...]:
     roles = [role for role in _SPANS.get(corrupt, ()) if role in prompt.spans]
     if not roles:
@@ -213,10 +254,32 @@ def _span(prompt: TokenizedPrompt, corrupt: str) -> tuple[int, ...]:
 def _sites(
     prompt: TokenizedPrompt, positions: Literal["all"] | Sequence[int | str]
 ) -> tuple[int, ...]:
+    n_tokens = len(prompt.input_ids)
     if positions == "all":
-        return tuple(range(len(prompt.input_ids)))
+        return tuple(range(n_tokens))
     named = [prompt.positions(p) if isinstance(p, str) else (int(p),) for p in positions]
-    return tuple(sorted({p for group in named for p in group}))
+    sites = sorted({p for group in named for p in group})
+    _require_within("position", sites, n_tokens, "token")
+    return tuple(sites)
+
+
+def _layers(layers: Literal["all"] | Sequence[int], n_layers: int) -> tuple[int, ...]:
+    if layers == "all":
+        return tuple(range(n_layers))
+    chosen = sorted({int(layer) for layer in layers})
+    _require_within("layer", chosen, n_layers, "layer")
+    return tuple(chosen)
+
+
+def _require_within(what: str, values: Sequence[int], count: int, counted: str) -> None:
+    outside = [value for value in values if not 0 <= value < count]
+    if outside:
+        raise PlanError(
+            f"{what} {outside[0]} does not exist",
+            where=f"causal_trace, {what}s",
+            expected=f"0 to {count - 1}: there are {count} {counted}s",
+            action=f"Pass {what}s='all', or some of these",
+        )
 
 
 def _with_context_subject(

@@ -114,7 +114,7 @@ class Mechanism:
         return Contributions(
             per_head=np.linalg.norm(parts, axis=-1),
             summed=np.linalg.norm(parts.sum(axis=1), axis=-1),
-        )
+        ).asked(row)
 
     def _embedded(self, row: PlanRow) -> Array:
         ids = list(row.prompt.input_ids)

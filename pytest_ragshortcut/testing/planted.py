@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice
 
 import numpy as np
 
@@ -21,7 +20,8 @@ from pytest_ragshortcut.core.prompts import (
     TokenizedPrompt,
     render,
 )
-from pytest_ragshortcut.errors import AnswerNotFoundError, OptionError
+from pytest_ragshortcut.core.screening import Screening
+from pytest_ragshortcut.errors import AnswerNotFoundError, OptionError, PlanError
 from pytest_ragshortcut.testing.mechanism import N_LAYERS, UNKNOWN, Mechanism, token_id
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -150,10 +150,11 @@ class PlantedModel:
         """Say the likeliest word after each prompt."""
         return tuple(self._ranked(prompt)[0] for prompt in prompts)
 
-    def alternatives(self, prompt: TokenizedPrompt, count: int) -> tuple[Generated, ...]:
-        """Say the likeliest answers after a prompt, likeliest first: 'unknown' is none."""
-        said = (word for word in self._ranked(prompt) if word.text != UNKNOWN)
-        return tuple(islice(said, count))
+    def alternatives(
+        self, prompts: Sequence[TokenizedPrompt], ranks: range
+    ) -> tuple[tuple[Generated, ...], ...]:
+        """Say the likeliest words after each prompt, likeliest first."""
+        return tuple(tuple(self._ranked(p)[ranks.start : ranks.stop]) for p in prompts)
 
     def _ranked(self, prompt: TokenizedPrompt) -> list[Generated]:
         states = self.mechanism.forward(PlanRow(prompt), {})
@@ -172,6 +173,25 @@ class PlantedModel:
     def token_ids(self, text: str) -> tuple[int, ...]:
         """Split a phrase into words and signs."""
         return tuple(map(token_id, _TOKEN.findall(text)))
+
+    def estimate_effects(self, screenings: Sequence[Screening]) -> tuple[Array, ...]:
+        """Refuse: a word's kind is a step, which no gradient sees.
+
+        Raises:
+            PlanError: if anything is to be screened.
+        """
+        if screenings:
+            raise PlanError(
+                f"{self.name} has no gradients to screen by",
+                where="causal_trace, screen",
+                expected="A model of torch; the planted one runs every cell at once",
+                action="Leave screen= out",
+            )
+        return ()
+
+    def run_all(self, plans: Sequence[ProbePlan]) -> tuple[tuple[RowReading, ...], ...]:
+        """Carry plans out, each by itself."""
+        return tuple(map(self.run, plans))
 
     def run(self, plan: ProbePlan) -> tuple[RowReading, ...]:
         """Carry a plan out, row by row."""

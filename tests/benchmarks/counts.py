@@ -8,7 +8,7 @@ only the readers matter, are left out, so that a measured cost may come in below
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any
 
@@ -101,11 +101,20 @@ class Recorder:
         self.plans += [(prompt, one.token_ids) for prompt, one in zip(prompts, said, strict=True)]
         return said
 
-    def alternatives(self, prompt: TokenizedPrompt, count: int) -> Iterator[Generated]:
-        """Continue a prompt from its likeliest first tokens."""
-        for generated in self._model.alternatives(prompt, count):
-            self.plans.append((prompt, generated.token_ids))
-            yield generated
+    def run_all(self, plans: Sequence[ProbePlan]) -> tuple[tuple[RowReading, ...], ...]:
+        """Run plans side by side."""
+        self.plans += plans
+        readings: tuple[tuple[RowReading, ...], ...] = self._model.run_all(plans)
+        return readings
+
+    def alternatives(
+        self, prompts: Sequence[TokenizedPrompt], ranks: range
+    ) -> tuple[tuple[Generated, ...], ...]:
+        """Continue prompts from their likeliest first tokens."""
+        said: tuple[tuple[Generated, ...], ...] = self._model.alternatives(prompts, ranks)
+        for prompt, continued in zip(prompts, said, strict=True):
+            self.plans += [(prompt, generated.token_ids) for generated in continued]
+        return said
 
     def token_layers(self, known: Sequence[tuple[int, ...]] = ()) -> int:
         """Count everything asked so far, given what had been run before."""

@@ -18,6 +18,7 @@ from pytest_ragshortcut.core.prompts import TokenizedPrompt
 from pytest_ragshortcut.core.results import SwapResult, TraceResult
 from pytest_ragshortcut.models.rag_model import RagModel
 from pytest_ragshortcut.probes.contributions import contribute
+from pytest_ragshortcut.probes.inquiry import ask
 from pytest_ragshortcut.probes.knockout import knock_out
 from pytest_ragshortcut.probes.reliance import context_reliance
 from pytest_ragshortcut.probes.swap import counterfactual_swap
@@ -69,7 +70,7 @@ def _trace(
     prompt = scene.open_book if book == "open" else scene.closed_book
     roles = corrupt.split("+")
     noise = scene.noise(len(prompt.positions(*roles)))
-    return trace_prompt(model, prompt, corrupt=corrupt, corruption=noise, **options)
+    return ask(model, trace_prompt(model, prompt, corrupt=corrupt, corruption=noise, **options))
 
 
 def run_map(model: Any, scene: Scene) -> TraceResult:
@@ -111,7 +112,8 @@ def check_replacement(scene: Scene, values: Array, n_cells: int, clock: Clock) -
 
 def run_knockouts(model: Any, scene: Scene) -> Any:
     """Cut four sources from the readers, in the window around every layer."""
-    return knock_out(model, scene.open_book, sources=SOURCES, window=KNOCKOUT_WINDOW)
+    options = {"sources": SOURCES, "window": KNOCKOUT_WINDOW, "n_layers": model.n_layers}
+    return ask(model, knock_out(scene.open_book, **options))
 
 
 def check_knockouts(scene: Scene, result: Any, n_cells: int, clock: Clock) -> Check:
@@ -128,7 +130,7 @@ def check_knockouts(scene: Scene, result: Any, n_cells: int, clock: Clock) -> Ch
 
 def run_contributions(model: Any, scene: Scene) -> Any:
     """Read what every token adds to the reader, all layers and heads."""
-    return contribute(model, scene.open_book)
+    return ask(model, contribute(scene.open_book))
 
 
 def check_contributions(scene: Scene, result: Any, n_cells: int, clock: Clock) -> Check:
@@ -266,7 +268,7 @@ def _clean_run(rag: RagModel, scene: Scene) -> object:
 
 def _settled(rag: RagModel, scene: Scene) -> object:
     # What is made once a model belongs to no prompt: another prompt pays for it.
-    contribute(rag, scene.closed_book)
+    ask(rag, contribute(scene.closed_book))
     return _clean_run(rag, scene)
 
 

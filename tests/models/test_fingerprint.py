@@ -22,7 +22,12 @@ from pytest_ragshortcut.core.plans import Knockout, PlanRow, ProbePlan
 from pytest_ragshortcut.models import embedded, loading
 from pytest_ragshortcut.models import fingerprint as module
 from pytest_ragshortcut.models.architectures import map_architecture
-from pytest_ragshortcut.models.fingerprint import fingerprint, stamp
+from pytest_ragshortcut.models.fingerprint import (
+    fingerprint,
+    is_hooked,
+    lasting_fingerprint,
+    stamp,
+)
 from pytest_ragshortcut.models.reference import ReferenceExecutor
 
 TOKENIZER = tiny.byte_level_tokenizer()
@@ -192,6 +197,31 @@ def test_what_cannot_be_read_is_like_no_other() -> None:
     assert len({whole, printed(model), printed(model)}) == 3
 
 
+def test_a_fingerprint_lasts_unless_something_has_no_content() -> None:
+    model = tiny.fresh("llama")
+    whole = lasting_fingerprint(model, TOKENIZER)
+    assert whole == printed(model)
+    assert not is_hooked(model)
+    for register in ("register_forward_hook", "register_forward_pre_hook"):
+        handle = getattr(model.model.layers[0], register)(lambda *_: None)
+        assert is_hooked(model)
+        assert lasting_fingerprint(model, TOKENIZER) is None
+        handle.remove()
+    assert lasting_fingerprint(model, TOKENIZER) == whole
+    model.lm_head.weight = nn.Parameter(torch.empty_like(model.lm_head.weight, device="meta"))
+    assert lasting_fingerprint(model, TOKENIZER) is None
+
+
+def test_hooks_that_transformers_leaves_behind_are_none_of_the_users() -> None:
+    model = tiny.fresh("llama")
+    whole = printed(model)
+    model(input_ids=torch.tensor([[5, 6]]), output_hidden_states=True)
+    left = [hook for module in model.modules() for hook in module._forward_hooks]
+    assert left, "it leaves none, so this test would prove nothing"
+    assert not is_hooked(model)
+    assert lasting_fingerprint(model, TOKENIZER) == whole
+
+
 def test_a_checkpoint_has_one_fingerprint_wherever_and_whenever_it_is_loaded(
     tmp_path: Path,
 ) -> None:
@@ -324,12 +354,16 @@ def _attend(model: PreTrainedModel) -> None:
     model.set_attn_implementation("eager")
 
 
+def _reconfigure(model: PreTrainedModel) -> None:
+    model.config.rms_norm_eps *= 2
+
+
 @pytest.mark.parametrize(
     "change",
     [
         _add_in_place, _load, _assign, _exchange, _exchange_storage, _write_a_buffer, _train,
         _hook, _pre_hook, _override, _exchange_a_module_without_weights, _drop_a_layer, _recast,
-        _attend,
+        _attend, _reconfigure,
     ],
 )  # fmt: skip
 def test_a_stamp_sees_a_change(change: Callable[[PreTrainedModel], None]) -> None:
@@ -338,6 +372,13 @@ def test_a_stamp_sees_a_change(change: Callable[[PreTrainedModel], None]) -> Non
     assert stamp(model) == before
     assert hash(stamp(model)) == hash(before)
     change(model)
+    assert stamp(model) != before
+
+
+def test_a_stamp_sees_how_products_are_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny.fresh("llama")
+    before = stamp(model)
+    _round_products(model, monkeypatch)
     assert stamp(model) != before
 
 

@@ -64,7 +64,7 @@ def test_alternatives_open_with_the_likeliest_tokens_in_order(asked: RagModel) -
     with torch.no_grad():
         logits = asked.model(input_ids=torch.tensor([prompt.input_ids])).logits[0, -1]
     firsts = logits.topk(5).indices.tolist()
-    said = list(asked.alternatives(prompt, 5))
+    (said,) = asked.alternatives([prompt], range(5))
     opened = [generated.token_ids[0] for generated in said if generated.token_ids]
     assert opened == [token for token in firsts if token in opened]
     assert len(opened) >= 3
@@ -121,9 +121,9 @@ def test_a_stop_token_opens_no_alternative_and_ends_no_answer(
     built, tokenizer = tiny.rag_parts()
     asked = RagModel(built, tokenizer)
     prompt = asked.tokenize(asked.render(CASE))
-    (first,) = list(asked.alternatives(prompt, 1))
+    ((first,),) = asked.alternatives([prompt], range(1))
     monkeypatch.setattr(built.generation_config, "eos_token_id", [first.token_ids[0], 3])
-    assert next(iter(asked.alternatives(prompt, 1))).token_ids == ()
+    assert asked.alternatives([prompt], range(1))[0][0].token_ids == ()
     assert asked.generate([prompt])[0].text == ""
 
 

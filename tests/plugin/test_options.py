@@ -19,7 +19,7 @@ def test_it(rag_model):
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_flag_beats_environment_beats_ini_beats_default(option: object) -> None:
-    low, middle, high = option.choices[:3] if len(option.choices) > 2 else ("c", "b", "a")
+    low, middle, high = option.choices[:3] if len(option.choices) > 2 else ("3GB", "2GB", "1GB")
     if len(option.choices) == 2:
         low, middle, high = *option.choices, option.choices[0]
     flag, ini = {option.ini: high}, {option.ini: low}
@@ -48,6 +48,94 @@ def test_a_value_that_means_nothing_is_a_usage_error(run: Run) -> None:
     result = run(ASK, "--rag-dtype=float7")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--rag-dtype has the value 'float7'*"])
+
+
+@pytest.mark.parametrize("size", ["lots", "2", "0GiB", "-1GB", "1.GiB", "2 GiB more", "2PB"])
+def test_a_size_that_means_nothing_is_a_usage_error_in_four_parts(run: Run, size: str) -> None:
+    result = run(ASK, f"--rag-memory={size}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    error = f"--rag-memory has the value '{size}' (option --rag-memory)."
+    result.stderr.fnmatch_lines([f"*{error}*", "*takes a number and a unit*Give --rag-memory*"])
+
+
+@pytest.mark.parametrize(
+    ("size", "n_bytes"),
+    [("2GiB", 2 << 30), ("500MB", 500_000_000), ("1.5 kb", 1500), ("7B", 7), ("1TiB", 1 << 40),
+     ("64KIB", 65536), ("", None)],
+)  # fmt: skip
+def test_a_size_is_so_many_bytes(size: str, n_bytes: int | None) -> None:
+    flag = {"rag_memory": size}
+    settings = settle_settings(flag=flag.get, environment={}, ini=lambda _: None)
+    assert settings.memory_bytes == n_bytes
+
+
+def test_the_memory_is_what_the_executor_plans_for(run: Run) -> None:
+    body = """
+def test_it(rag_model):
+    print("BYTES", rag_model._engine.executor.budget.n_bytes)
+"""
+    run(body, "-s", "--rag-memory=300MiB").stdout.fnmatch_lines([f"*BYTES {300 << 20}*"])
+
+
+EXECUTOR = """
+def test_it(rag_model):
+    print("EXECUTOR", type(rag_model._engine.executor).__name__)
+"""
+TINY_GPTJ = """
+import tiny
+
+def pytest_ragshortcut_load_model(config, settings):
+    from pytest_ragshortcut import RagModel
+    tokenizer = tiny.byte_level_tokenizer()
+    model = tiny.fresh("gptj", vocab_size=len(tokenizer))
+    return RagModel(model, tokenizer, executor=settings.executor)
+"""
+SLOW = "rag: * runs on the reference executor, one whole forward for every restored site*"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("auto", "Incremental"), ("incremental", "Incremental"), ("reference", "Reference")],
+)
+def test_the_executor_is_the_one_asked_for(run: Run, name: str, kind: str) -> None:
+    result = run(EXECUTOR, "-s", f"--rag-executor={name}")
+    result.stdout.fnmatch_lines([f"*EXECUTOR {kind}Executor*"])
+    shown = [line for line in result.outlines if "runs on the reference executor" in line]
+    assert len(shown) == (name == "reference")
+
+
+def test_an_executor_of_another_name_is_a_usage_error(run: Run) -> None:
+    result = run(ASK, "--rag-executor=fast")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*takes one of auto, incremental, reference*"])
+
+
+def test_why_a_model_is_slow_is_said_once_in_the_summary(run: Run) -> None:
+    body = """
+def test_it(rag_model): pass
+def test_again(rag_model): pass
+"""
+    result = run(body, files={"conftest.py": TINY_GPTJ})
+    result.assert_outcomes(passed=2)
+    shown = [line for line in result.outlines if "runs on the reference executor" in line]
+    assert len(shown) == 1
+    result.stdout.fnmatch_lines([SLOW])
+
+
+def test_nothing_is_said_of_a_model_that_was_not_loaded(run: Run) -> None:
+    result = run("def test_it(): pass", "--rag-executor=reference")
+    result.stdout.no_fnmatch_line("*reference executor*")
+
+
+def test_a_model_that_cannot_run_as_asked_fails_its_tests_and_not_the_summary(run: Run) -> None:
+    body = """
+def test_it(rag_model):
+    rag_model._next_logits([(5, 6)])
+"""
+    result = run(body, "--rag-executor=incremental", files={"conftest.py": TINY_GPTJ})
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*UnsupportedArchitectureError*"])
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
 
 
 def test_a_missing_baseline_is_a_usage_error(run: Run) -> None:

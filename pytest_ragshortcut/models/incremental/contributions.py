@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pytest_ragshortcut.core.plans import Array, Contributions
-from pytest_ragshortcut.core.prompts import TokenizedPrompt
+from pytest_ragshortcut.core.plans import Contributions, PlanRow
 from pytest_ragshortcut.errors import UnsupportedArchitectureError
 from pytest_ragshortcut.models.architectures import LayerMap
 from pytest_ragshortcut.models.incremental.passes import Passes
@@ -25,10 +24,8 @@ _MAX_SPREAD = 1e-2
 
 @dataclass(frozen=True, eq=False)
 class _Projection:
-    """What one layer's output projection does to a value of each head."""
+    """What one layer's output projection adds, and what the norm behind it does."""
 
-    factors: torch.Tensor
-    """(n_heads, d_value, d_value): the norm of v @ factors[h] is that of head h's part."""
     bias: torch.Tensor
     """(d_model,)."""
     direction: torch.Tensor
@@ -41,44 +38,56 @@ class ContributionReader:
     def __init__(self, passes: Passes) -> None:
         self.passes = passes
         self._projections: dict[int, _Projection] = {}
+        self._factors: dict[int, torch.Tensor] = {}
 
     def forget(self) -> None:
         """Forget the projections: the model may have changed."""
         self._projections.clear()
+        self._factors.clear()
 
-    def read(self, run: KeptRun, prompt: TokenizedPrompt, *, summed: bool = True) -> Contributions:
-        """Read every layer's contributions to a prompt's readers, means over them.
+    def read(self, run: KeptRun, row: PlanRow) -> Contributions:
+        """Read every layer's contributions to a row's readers, means over them.
 
         Args:
             run: the clean run, up to the last reader: tokens behind it contribute nothing.
-            prompt: the prompt.
-            summed: whether to compute the norm of the head sum too: NaN where not.
+            row: which of them to read.
 
         Raises:
             UnsupportedArchitectureError: if a norm mixes the parts of the attention output.
         """
-        readers = prompt.readers
+        n_read = len(run.ids)
+        sources = range(n_read) if row.sources is None else row.sources
+        at = [p for p in sources if p < n_read]
         per_head, sums = [], []
-        queries = self.passes.queries(run, readers)
+        queries = self.passes.queries(run, row.prompt.readers)
         outfit = self.passes.frame.outfit(run.outfit_tokens)
-        at = torch.tensor(readers, device=queries[0].device)
+        readers = torch.tensor(row.prompt.readers, device=queries[0].device)
         for index, layer in enumerate(self.passes.layers):
             keys, values = _joined(run, index)
             starts = outfit.window_starts[index]
-            weights = self._weights(index, queries[index], keys, at, starts)
+            weights = self._weights(index, queries[index], keys, readers, starts)
             values = values.to(weights.dtype)
             projection = self._projection(index, layer, weights.shape[1], values)
             size = self._sizes(layer, weights, values, projection)
-            norms = torch.matmul(values[:, None], projection.factors).norm(dim=-1)
-            # (n_kv, group, n_readers, n_tokens), then the mean over readers of all heads.
-            scaled = weights * norms[:, :, None] * size[None, None, :, None]
-            per_head.append(scaled.mean(dim=2).flatten(0, 1))
-            if summed:
+            if row.sources is not None:
+                weights, values = weights[..., at], values[:, at]
+            if row.heads:
+                factors = self._head_factors(index, layer, weights.shape[1], values)
+                norms = torch.matmul(values[:, None], factors).norm(dim=-1)
+                # (n_kv, group, n_readers, n_tokens), then the mean over readers of all heads.
+                scaled = weights * norms[:, :, None] * size[None, None, :, None]
+                per_head.append(scaled.mean(dim=2).flatten(0, 1))
+            if row.summed:
                 sums.append(self._sum(layer, weights, values, projection, size))
-        n_tokens = len(prompt.input_ids)
-        heads = _widened(torch.stack(per_head), n_tokens)
-        total = _widened(torch.stack(sums), n_tokens) if summed else heads[:, 0] * np.nan
-        return Contributions(heads, total)
+        n_tokens, n_heads = len(row.prompt.input_ids), queries[0].shape[0]
+        # Behind the last reader nothing contributes.
+        heads = np.zeros((len(queries), n_heads, n_tokens))
+        total = np.zeros((len(queries), n_tokens))
+        if row.heads:
+            heads[..., at] = torch.stack(per_head).double().cpu().numpy()
+        if row.summed:
+            total[..., at] = torch.stack(sums).double().cpu().numpy()
+        return Contributions(heads, total).asked(row)
 
     def _weights(
         self,
@@ -111,20 +120,31 @@ class ContributionReader:
     ) -> _Projection:
         if index not in self._projections:
             assert layer.output is not None
-            n_kv, width = values.shape[0], values.shape[-1]
-            n_in = n_kv * group * width
+            n_in = values.shape[0] * group * values.shape[-1]
             dtype = self.passes.frame.model.dtype
-            eye = torch.eye(n_in, dtype=dtype, device=values.device)
-            # Through the module, so that a quantised or adapted projection needs no special case.
-            bias = layer.output(eye.new_zeros(1, n_in)).view(-1).to(values.dtype)
-            matrix = layer.output(eye).view(n_in, -1).to(values.dtype) - bias
+            nothing = torch.zeros(1, n_in, dtype=dtype, device=values.device)
+            bias = layer.output(nothing).view(-1).to(values.dtype)
             direction = torch.ones_like(bias)
             if layer.post_norm is not None:
                 direction = layer.post_norm(direction.to(dtype)).to(values.dtype)
-            heads = (matrix * direction).unflatten(0, (n_kv, group, width))
-            factors = torch.linalg.qr(heads.mT, mode="r").R.mT
-            self._projections[index] = _Projection(factors, bias, direction)
+            self._projections[index] = _Projection(bias, direction)
         return self._projections[index]
+
+    def _head_factors(
+        self, index: int, layer: LayerMap, group: int, values: torch.Tensor
+    ) -> torch.Tensor:
+        """Return (n_kv, group, d_value, d_value): |v @ factors[h]| is the norm of h's part."""
+        if index not in self._factors:
+            assert layer.output is not None
+            projection = self._projection(index, layer, group, values)
+            n_kv, width = values.shape[0], values.shape[-1]
+            dtype = self.passes.frame.model.dtype
+            eye = torch.eye(n_kv * group * width, dtype=dtype, device=values.device)
+            # Through the module, so that a quantised or adapted projection needs no special case.
+            matrix = layer.output(eye).view(len(eye), -1).to(values.dtype) - projection.bias
+            heads = (matrix * projection.direction).unflatten(0, (n_kv, group, width))
+            self._factors[index] = torch.linalg.qr(heads.mT, mode="r").R.mT
+        return self._factors[index]
 
     def _sizes(
         self,
@@ -172,12 +192,6 @@ class ContributionReader:
             output = layer.output(flat).to(values.dtype) - projection.bias
             norms.append((output * projection.direction).norm(dim=-1) * size[reader])
         return torch.stack(norms).mean(dim=0)
-
-
-def _widened(norms: torch.Tensor, n_tokens: int) -> Array:
-    """Add the tokens behind the last reader, which contribute nothing."""
-    found: Array = norms.double().cpu().numpy()
-    return np.pad(found, [(0, 0)] * (found.ndim - 1) + [(0, n_tokens - found.shape[-1])])
 
 
 def _joined(run: KeptRun, layer: int) -> tuple[torch.Tensor, torch.Tensor]:

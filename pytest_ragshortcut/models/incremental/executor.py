@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
+from typing import TypeVar
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from pytest_ragshortcut.core.plans import Array, PlanRow, ProbePlan, RowReading
+from pytest_ragshortcut.core.plans import PlanRow, ProbePlan, RowReading
 from pytest_ragshortcut.errors import ExecutorSelfCheckError
 from pytest_ragshortcut.models.architectures import ArchitectureMap, max_tokens
 from pytest_ragshortcut.models.hooks import attention_implementation, quiet
 from pytest_ragshortcut.models.incremental.chunks import RowWork
 from pytest_ragshortcut.models.incremental.contributions import ContributionReader
 from pytest_ragshortcut.models.incremental.frame import Frame
+from pytest_ragshortcut.models.incremental.jobs import Job, split
 from pytest_ragshortcut.models.incremental.keeping import Keeper
-from pytest_ragshortcut.models.incremental.memory import budget_of
+from pytest_ragshortcut.models.incremental.memory import (
+    Demand,
+    budget_of,
+    is_out_of_memory,
+    release_unused,
+)
 from pytest_ragshortcut.models.incremental.outfits import Outfit
 from pytest_ragshortcut.models.incremental.passes import Passes
-from pytest_ragshortcut.models.incremental.runs import KeptRun, Readout
+from pytest_ragshortcut.models.incremental.runs import KeptRun
 from pytest_ragshortcut.models.incremental.schedule import read_alone, schedule
 from pytest_ragshortcut.models.reading import (
     forward_logits,
@@ -35,60 +41,7 @@ _CHECKED_TOKENS = 24
 _MAX_ERROR = {torch.float64: 1e-5, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 
 
-@dataclass(eq=False)
-class _Job:
-    """One distinct row on its way to a reading."""
-
-    row: PlanRow
-    work: RowWork
-    otherwise: _Job | None = None
-    """Reads the readers that the row leaves as they are in its base."""
-    restored: _Job | None = None
-    """Reads the readers whose final state the row restores."""
-    logprobs: Array = field(init=False)
-    """(n_answer,) NaN where the readings are those of the jobs above."""
-    said: list[bool] = field(init=False)
-    is_read: bool = False
-    """Whether nothing is left to compute."""
-
-    def __post_init__(self) -> None:
-        n_answer = len(self.row.prompt.answer_ids)
-        self.logprobs, self.said = np.full(n_answer, np.nan), [False] * n_answer
-        if self.is_clean and self.readout in self.work.clean.readings:
-            self.logprobs, self.said = self.work.clean.readings[self.readout]
-            self.is_read = True
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether the row is the clean run itself."""
-        touched = self.row.restorations or self.row.knockouts
-        return self.work.base is self.work.clean and not touched
-
-    @property
-    def readout(self) -> Readout:
-        """What is read, and where."""
-        return self.row.prompt.readers, self.row.prompt.answer_ids
-
-    @property
-    def order(self) -> tuple[object, ...]:
-        """Rows that share runs stand together, and rows alike in shape within them."""
-        chain = tuple(id(run) for run in reversed(self.work.clean.lineage()))
-        layers = self.work.schedule.layers
-        return (chain, layers[-1].clean_until, id(self.work.base), layers[-1].own.size)
-
-    def read(self, index: int) -> tuple[float, bool]:
-        """Return one answer token's log-probability, and whether it was the likeliest."""
-        reader = self.row.prompt.readers[index]
-        if reader in self.work.schedule.changed:
-            return float(self.logprobs[index]), self.said[index]
-        source = self.restored if reader in self.work.schedule.clean else self.otherwise
-        assert source is not None
-        return source.read(index)
-
-    def reading(self) -> RowReading:
-        """Return the whole answer's reading."""
-        read = [self.read(index) for index in range(len(self.said))]
-        return RowReading(np.array([value for value, _ in read]), said=all(s for _, s in read))
+_T = TypeVar("_T")
 
 
 class IncrementalExecutor:
@@ -107,6 +60,7 @@ class IncrementalExecutor:
         self.frame = Frame(model, architecture)
         self.passes = Passes(self.frame)
         self.budget = budget_of(model, memory)
+        self._demand = Demand()
         self.contributions = ContributionReader(self.passes)
         self.keeper = Keeper(self.frame, self.passes, self.budget)
         # Noise samples share their schedules.
@@ -124,37 +78,31 @@ class IncrementalExecutor:
         """
         rows = runnable_rows(plan, self.model, self.architecture)
         readings: dict[int, RowReading] = {}
-        with quiet(self.model), attention_implementation(self.model, weights=False):
-            for batch in self._batches(rows):
-                read = self._read([rows[index] for index in batch])
-                readings |= zip(batch, read, strict=True)
+
+        def read() -> None:
+            left = [index for index in range(len(rows)) if index not in readings]
+            for batch in self._batches([rows[index] for index in left]):
+                members = [left[place] for place in batch]
+                found = self._read([rows[index] for index in members])
+                readings.update(zip(members, found, strict=True))
+
+        self._sparing(read, longest=max((len(ids_of(row)) for row in rows), default=0))
         ordered = tuple(readings[index] for index in range(len(rows)))
         require_finite(self.model, ordered)
         return ordered
 
     def next_logits(self, sequences: Sequence[tuple[int, ...]]) -> torch.Tensor:
         """Return (n_sequences, n_vocabulary) logits of the token after each sequence."""
-        with quiet(self.model), attention_implementation(self.model, weights=False):
-            runs = self.keeper.clean_runs(sequences)
-            works = [
-                RowWork(run, run, self._alone((len(ids) - 1,)))
-                for ids in sequences
-                for run in [runs[ids]]
-            ]
-            lengths = self.keeper.common_outfits(run.outfit_tokens for run in runs.values())
-            finals: dict[int, torch.Tensor] = {}
-            with self.frame.packed():
-                for length in set(lengths.values()):
-                    members = [
-                        index
-                        for index, work in enumerate(works)
-                        if lengths[work.clean.outfit_tokens] == length
-                    ]
-                    group = self.passes.finals(
-                        [works[index] for index in members], self.frame.outfit(length)
-                    )
-                    finals |= zip(members, group, strict=True)
-            return self.frame.logits(torch.cat([finals[index] for index in range(len(works))]))
+        longest = max((len(ids) for ids in sequences), default=0)
+        found: list[torch.Tensor] = []
+
+        def read() -> torch.Tensor:
+            nonlocal found
+            for some in self._fitting(sequences[sum(map(len, found)) :]):
+                found += [self._next_logits(some)]
+            return torch.cat(found)
+
+        return self._sparing(read, longest=longest)
 
     def forget(self) -> None:
         """Forget everything kept: the model may have changed."""
@@ -173,11 +121,11 @@ class IncrementalExecutor:
         n_tokens = min(_CHECKED_TOKENS, window)
         vocabulary = int(self.model.config.get_text_config().vocab_size)
         ids = tuple((7919 * i + 13) % vocabulary for i in range(n_tokens))
-        stops = sorted({max(1, n_tokens // 2), n_tokens - 1, n_tokens})
+        stops = sorted({max(1, n_tokens // 2), n_tokens})
         with quiet(self.model):
             tensor = torch.tensor([ids], device=self.model.device)
             untouched = forward_logits(self.model, tensor, [stop - 1 for stop in stops])[0]
-            # One by one, so that the later ones extend the earlier.
+            # One by one, so that the second extends the first.
             own = torch.cat([self.next_logits([ids[:stop]]) for stop in stops])
         self.forget()
         scale = float(precise(untouched).abs().max()) or 1.0
@@ -187,6 +135,68 @@ class IncrementalExecutor:
             raise ExecutorSelfCheckError(
                 model=self.architecture.name, error=error, max_error=max_error
             )
+
+    def _sparing(self, compute: Callable[[], _T], *, longest: int) -> _T:
+        """Compute, with half the memory again where it runs out, down to one prompt at a time.
+
+        What it had to give up it does not ask for again.
+        """
+        is_first = True
+        while True:
+            self._demand = Demand()
+            try:
+                with quiet(self.model), attention_implementation(self.model, weights=False):
+                    return compute()
+            except Exception as error:
+                is_least = self.budget.is_least or self._demand.is_of_one(longest)
+                if not is_out_of_memory(error) or (is_least and not is_first):
+                    raise
+            # Only here, where the error no longer holds on to the states of its pass.
+            is_first = False
+            self.budget = self.budget.halved(self._demand)
+            self.keeper.budget = self.budget
+            self.keeper.store.max_bytes = self.budget.stored_bytes
+            self.forget()
+            release_unused(self.model.device)
+
+    def _demand_runs(self, n_tokens: int) -> None:
+        self._demand.kept = max(self._demand.kept, n_tokens)
+        packed = min(n_tokens, self.budget.packed_tokens)
+        self._demand.packed = max(self._demand.packed, packed)
+
+    def _fitting(self, sequences: Sequence[tuple[int, ...]]) -> Iterator[Sequence[tuple[int, ...]]]:
+        """Split sequences so that the runs of each part fit the memory together."""
+        start, n_tokens = 0, 0
+        for stop, ids in enumerate(sequences):
+            if stop > start and n_tokens + len(ids) > self.budget.kept_tokens:
+                self._demand_runs(n_tokens)
+                yield sequences[start:stop]
+                start, n_tokens = stop, 0
+            n_tokens += len(ids)
+        self._demand_runs(n_tokens)
+        yield sequences[start:]
+
+    def _next_logits(self, sequences: Sequence[tuple[int, ...]]) -> torch.Tensor:
+        runs = self.keeper.clean_runs(sequences)
+        works = [
+            RowWork(run, run, self._alone((len(ids) - 1,)))
+            for ids in sequences
+            for run in [runs[ids]]
+        ]
+        lengths = self.keeper.common_outfits(run.outfit_tokens for run in runs.values())
+        finals: dict[int, torch.Tensor] = {}
+        with self.frame.packed():
+            for length in set(lengths.values()):
+                members = [
+                    index
+                    for index, work in enumerate(works)
+                    if lengths[work.clean.outfit_tokens] == length
+                ]
+                group = self.passes.finals(
+                    [works[index] for index in members], self.frame.outfit(length)
+                )
+                finals |= zip(members, group, strict=True)
+        return self.frame.logits(torch.cat([finals[index] for index in range(len(works))]))
 
     def _batches(self, rows: Sequence[PlanRow]) -> Iterator[list[int]]:
         """Split rows so that the runs that a batch starts from fit the memory together."""
@@ -201,10 +211,12 @@ class IncrementalExecutor:
             cost = len(ids) * (ids not in seen)
             cost += len(ids) - min(row.corruption.positions) if row.corruption else 0
             if batch and n_tokens + cost > self.budget.kept_tokens:
+                self._demand_runs(n_tokens)
                 yield batch
                 batch, n_tokens, seen = [], 0, set()
             batch, n_tokens, seen = batch + members, n_tokens + cost, seen | {ids}
         if batch:
+            self._demand_runs(n_tokens)
             yield batch
 
     def _read(self, rows: Sequence[PlanRow]) -> list[RowReading]:
@@ -212,19 +224,16 @@ class IncrementalExecutor:
         corrupted = self.keeper.corrupted_runs(
             [(clean[ids_of(row)], row.corruption) for row in rows if row.corruption]
         )
-        jobs: dict[tuple[object, ...], _Job] = {}
+        jobs: dict[tuple[object, ...], Job] = {}
         asked = [self._job(row, clean, corrupted, jobs) for row in rows]
+        n_layers = len(self.architecture.layers)
         with self.frame.packed():
             for outfit, group in self._by_outfit(list(jobs.values())):
-                for chunk in self._chunks(group):
+                for chunk, n_packed in split(group, n_layers, self.budget.packed_tokens):
+                    self._demand.packed = max(self._demand.packed, n_packed)
                     self._finish(chunk, self.passes.finals([job.work for job in chunk], outfit))
         return [
-            replace(
-                job.reading(),
-                contributions=self.contributions.read(
-                    job.work.clean, row.prompt, summed=row.summed
-                ),
-            )
+            replace(job.reading(), contributions=self.contributions.read(job.work.clean, row))
             if row.contributions
             else job.reading()
             for row, job in zip(rows, asked, strict=True)
@@ -235,8 +244,8 @@ class IncrementalExecutor:
         row: PlanRow,
         clean: dict[tuple[int, ...], KeptRun],
         corrupted: dict[tuple[KeptRun, int], KeptRun],
-        jobs: dict[tuple[object, ...], _Job],
-    ) -> _Job:
+        jobs: dict[tuple[object, ...], Job],
+    ) -> Job:
         run = clean[ids_of(row)]
         base = corrupted.get((run, id(row.corruption)), run)
         readers = row.prompt.readers
@@ -244,7 +253,7 @@ class IncrementalExecutor:
         if name in jobs:
             return jobs[name]
         if not row.restorations and not row.knockouts:
-            jobs[name] = _Job(row, RowWork(run, base, self._alone(readers)))
+            jobs[name] = Job(row, RowWork(run, base, self._alone(readers)))
             return jobs[name]
         planned = self._schedule(
             restorations=row.restorations,
@@ -253,7 +262,7 @@ class IncrementalExecutor:
             first_changed=base.first if base is not run else len(run.ids),
         )
         alone = PlanRow(row.prompt, row.corruption)
-        jobs[name] = _Job(
+        jobs[name] = Job(
             row,
             RowWork(run, base, planned, row.restorations),
             otherwise=self._job(alone, clean, corrupted, jobs),
@@ -261,31 +270,15 @@ class IncrementalExecutor:
         )
         return jobs[name]
 
-    def _by_outfit(self, jobs: Sequence[_Job]) -> list[tuple[Outfit, list[_Job]]]:
-        groups: dict[int, list[_Job]] = {}
+    def _by_outfit(self, jobs: Sequence[Job]) -> list[tuple[Outfit, list[Job]]]:
+        groups: dict[int, list[Job]] = {}
         lengths = {job.work.base.outfit_tokens for job in jobs}
         common = self.keeper.common_outfits(lengths)
         for job in jobs:
             groups.setdefault(common[job.work.base.outfit_tokens], []).append(job)
         return [(self.frame.outfit(length), group) for length, group in groups.items()]
 
-    def _chunks(self, jobs: Sequence[_Job]) -> Iterator[list[_Job]]:
-        """Split rows so that what a layer computes of them fits the memory."""
-        chunk: list[_Job] = []
-        total = np.zeros(len(self.architecture.layers), dtype=np.int64)
-        for job in sorted(jobs, key=lambda job: job.order):
-            counts = job.work.schedule.counts
-            if job.is_read or not any(counts):
-                continue
-            if chunk and int((total + counts).max()) > self.budget.packed_tokens:
-                yield chunk
-                chunk, total = [], np.zeros_like(total)
-            chunk.append(job)
-            total += counts
-        if chunk:
-            yield chunk
-
-    def _finish(self, jobs: Sequence[_Job], finals: Sequence[torch.Tensor]) -> None:
+    def _finish(self, jobs: Sequence[Job], finals: Sequence[torch.Tensor]) -> None:
         """Read the answers off final states."""
         sites = [
             (job, job.row.prompt.readers.index(reader))

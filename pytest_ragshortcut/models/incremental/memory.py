@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from transformers import PreTrainedModel
@@ -25,6 +26,8 @@ class Budget:
     """What one kept token takes over all layers."""
     max_tokens: int
     """The most tokens in a pass, however much memory there is."""
+    max_kept: int = 1 << 40
+    """The most tokens whose states are kept for a plan, likewise."""
 
     @property
     def packed_tokens(self) -> int:
@@ -34,12 +37,40 @@ class Budget:
     @property
     def kept_tokens(self) -> int:
         """How many tokens' states may be kept for a plan, within another third."""
-        return max(1, self.n_bytes // 3 // self.kept_bytes)
+        return max(1, min(self.max_kept, self.n_bytes // 3 // self.kept_bytes))
 
     @property
     def stored_bytes(self) -> int:
         """How many bytes of states may wait for the next plan, the last third."""
         return self.n_bytes // 3
+
+    @property
+    def is_least(self) -> bool:
+        """Whether nothing is left to halve."""
+        return self.packed_tokens == self.kept_tokens == 1
+
+    def halved(self, demand: Demand) -> Budget:
+        """Return half of this, in bytes and in what was asked of it when it was too much."""
+        return replace(
+            self,
+            n_bytes=self.n_bytes // 2,
+            max_tokens=max(1, min(self.packed_tokens, demand.packed) // 2),
+            max_kept=max(1, min(self.kept_tokens, demand.kept) // 2),
+        )
+
+
+@dataclass(eq=False)
+class Demand:
+    """The most tokens that one attempt at a plan took on."""
+
+    packed: int = 0
+    """In one pass."""
+    kept: int = 0
+    """In the runs that the rows of a batch start from."""
+
+    def is_of_one(self, n_tokens: int) -> bool:
+        """Tell whether one prompt of so many tokens, clean and corrupted, may take as much."""
+        return self.packed <= n_tokens and self.kept <= 2 * n_tokens
 
 
 def budget_of(model: PreTrainedModel, n_bytes: int | None = None) -> Budget:
@@ -68,6 +99,14 @@ def free_bytes(device: torch.device) -> int:
     except (ValueError, OSError, AttributeError):
         free = 4 << 30
     return int(free * _SHARE_OF_FREE)
+
+
+def release_unused(device: torch.device) -> None:
+    """Give back what nothing refers to any more."""
+    # An error's traceback and its frames are a circle, which holds on to tensors.
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
