@@ -20,6 +20,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from pytest_ragshortcut.errors import UnsupportedArchitectureError
 from pytest_ragshortcut.models.architectures import ArchitectureMap, first_tensor, max_tokens
 from pytest_ragshortcut.models.incremental.outfits import Outfit, without_masks
+from pytest_ragshortcut.models.incremental.pieces import in_pieces
 from pytest_ragshortcut.models.incremental.scores import Scoring
 
 # Prompts are prepared in lengths of this many tokens, so that lengths share their preparation.
@@ -75,6 +76,9 @@ class Frame:
         self._key = f"ragshortcut-{id(self)}"
         self._outfits: dict[int, Outfit] = {}
         self._stack, self._names = _stack_of(model, architecture)
+        mlps = [layer.mlp for layer in architecture.layers if layer.mlp is not None]
+        # Other devices are at their best on all tokens at once.
+        self._mlps = mlps if model.device.type == "cpu" else []
 
     def prepared_length(self, n_tokens: int) -> int:
         """Return the length under which a prompt is prepared: its own, or a common longer one."""
@@ -138,7 +142,8 @@ class Frame:
         try:
             for config in configs.values():
                 config._attn_implementation = self._key
-            yield
+            with in_pieces(self._mlps):
+                yield
         finally:
             for key, config in configs.items():
                 config._attn_implementation = before[key]
