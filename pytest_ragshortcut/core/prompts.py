@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from pytest_ragshortcut.core.cases import RagCase
@@ -170,10 +171,15 @@ class TokenizedPrompt:
     answer_ids: tuple[int, ...] = ()
     """(n_answer,) the answer's token ids, which the readers predict."""
 
-    @property
+    @cached_property
     def readers(self) -> tuple[int, ...]:
         """(n_answer,) the positions that predict the answer's tokens."""
         return tuple(range(self.n_prompt - 1, self.n_prompt - 1 + len(self.answer_ids)))
+
+    @cached_property
+    def read_ids(self) -> tuple[int, ...]:
+        """The token ids up to the last reader: nothing behind it is ever read."""
+        return self.input_ids[: max(self.readers) + 1]
 
     def positions(self, *roles: str) -> tuple[int, ...]:
         """List the positions of one or more roles, in order and once each.

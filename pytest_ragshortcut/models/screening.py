@@ -29,7 +29,7 @@ from pytest_ragshortcut.models.hooks import (
     edited,
     quiet,
 )
-from pytest_ragshortcut.models.incremental.executor import IncrementalExecutor, ids_of
+from pytest_ragshortcut.models.incremental.executor import IncrementalExecutor
 from pytest_ragshortcut.models.incremental.gradients import Rows, SuffixForward
 from pytest_ragshortcut.models.incremental.memory import Budget, budget_of, is_out_of_memory
 from pytest_ragshortcut.models.reading import forward_logits, precise, runnable_rows
@@ -62,7 +62,7 @@ def estimate_effects(
     """
     _require_runnable(model, architecture, screening)
     estimate = np.zeros((len(architecture.layers), len(screening.prompt.input_ids)))
-    ids = ids_of(PlanRow(screening.prompt))
+    ids = screening.prompt.read_ids
     corruptions = [_up_to(corruption, len(ids)) for corruption in screening.corruptions]
     first = min((p for c in corruptions for p in c.positions), default=len(ids))
     if first == len(ids):
@@ -163,7 +163,7 @@ class _Batches:
         budget: Budget,
     ) -> None:
         self.model, self.architecture, self.screening = model, architecture, screening
-        self.budget, self.ids = budget, ids_of(PlanRow(screening.prompt))
+        self.budget, self.ids = budget, screening.prompt.read_ids
 
     def estimate(self, forward: _Forward, corruptions: Sequence[Corruption]) -> Array:
         """Return (n_layers, n_own), from the first position computed to the last reader."""

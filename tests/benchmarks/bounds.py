@@ -15,6 +15,7 @@ AT_MOST: dict[str, dict[int, float]] = {
     "replacement": {128: 3, 512: 1.6, 1024: 1.4},
     "knockouts": {128: 0.5, 512: 0.15, 1024: 0.1},
     "contributions": {128: 0.02, 512: 0.02, 1024: 0.02},
+    "screening": {512: 1},
     "paper": {128: 14, 512: 14, 1024: 14},
     "spans": {128: 12, 512: 12, 1024: 12},
     "reliance": {512: 5},

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any
 
-from pytest_ragshortcut.core.plans import Corruption, PlanRow, ProbePlan, RowReading
+from pytest_ragshortcut.core.plans import Array, Corruption, PlanRow, ProbePlan, RowReading
 from pytest_ragshortcut.core.ports import Generated
 from pytest_ragshortcut.core.prompts import TokenizedPrompt
+from pytest_ragshortcut.core.screening import Screening
 
 
 class Counter:
@@ -36,6 +37,13 @@ class Counter:
         """Count a plan's rows."""
         for row in plan.rows:
             self.token_layers += self._clean(row.prompt) + self._touched(row)
+
+    def add_screening(self, screening: Screening) -> None:
+        """Count a screening: the clean suffix and the corrupted ones, forward and backward."""
+        prompt = screening.prompt
+        first = min(min(corruption.positions) for corruption in screening.corruptions)
+        n_rows, n_tokens = 1 + len(screening.corruptions), len(prompt.input_ids) - first
+        self.token_layers += self._clean(prompt) + 2 * n_rows * n_tokens * self.n_layers
 
     def add_generated(self, prompt: TokenizedPrompt, token_ids: Sequence[int]) -> None:
         """Count a greedy continuation."""
@@ -84,7 +92,7 @@ class Recorder:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self.plans: list[ProbePlan | tuple[TokenizedPrompt, tuple[int, ...]]] = []
+        self.plans: list[ProbePlan | Screening | tuple[TokenizedPrompt, tuple[int, ...]]] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
@@ -116,12 +124,20 @@ class Recorder:
             self.plans += [(prompt, generated.token_ids) for generated in continued]
         return said
 
+    def estimate_effects(self, screenings: Sequence[Screening]) -> tuple[Array, ...]:
+        """Estimate effects by gradients."""
+        self.plans += screenings
+        estimates: tuple[Array, ...] = self._model.estimate_effects(screenings)
+        return estimates
+
     def token_layers(self, known: Sequence[tuple[int, ...]] = ()) -> int:
         """Count everything asked so far, given what had been run before."""
         counter = Counter(self._model.n_layers, known)
         for asked in self.plans:
             if isinstance(asked, ProbePlan):
                 counter.add_plan(asked)
+            elif isinstance(asked, Screening):
+                counter.add_screening(asked)
             else:
                 counter.add_generated(*asked)
         return counter.token_layers

@@ -88,6 +88,36 @@ def disturbed(
     return _read(logits, prompt)[1:]
 
 
+def estimated(model: PreTrainedModel, prompt: TokenizedPrompt, disturbance: Disturbance) -> Array:
+    """Return (n_layers, n_tokens), mean over samples of (clean - corrupted) . d p / d state.
+
+    Whole forwards and a backward through all of them, states the layers' outputs.
+    """
+    assert disturbance.noise is not None, "written for noise alone"
+    states: list[torch.Tensor] = []
+
+    def keep(_: nn.Module, __: Any, output: torch.Tensor) -> torch.Tensor:
+        states.append(output)
+        return output.clone()
+
+    ids = _batch(model, prompt, 1 + len(disturbance.noise))
+    with ExitStack() as stack:
+        noisy = _edited(model.get_input_embeddings(), _noise_edit(model, disturbance))
+        stack.enter_context(noisy)
+        for block in blocks(model):
+            stack.callback(block.register_forward_hook(keep).remove)
+        logits = model(input_ids=ids, use_cache=False).logits
+    chosen = torch.log_softmax(logits[:, list(prompt.readers)].float(), dim=-1)
+    answer = torch.tensor(prompt.answer_ids, device=logits.device).expand(len(ids), -1)
+    p = chosen.gather(-1, answer[..., None])[..., 0].sum(dim=-1).exp()
+    slopes = torch.autograd.grad(p[1:].mean(), states)
+    products = [
+        ((state[:1] - state) * slope).float().sum(dim=(0, 2))
+        for state, slope in zip(states, slopes, strict=True)
+    ]
+    return np.asarray(torch.stack(products).detach().double().cpu().numpy())
+
+
 def knocked_out(
     model: PreTrainedModel, prompt: TokenizedPrompt, sources: Sequence[int], layers: Sequence[int]
 ) -> float:

@@ -12,10 +12,11 @@ from benchmarks import percell
 from benchmarks.percell import Cell, Disturbance
 from benchmarks.scenes import Scene, spread
 from benchmarks.timing import Clock
-from pytest_ragshortcut.core.corruptions import replacement
+from pytest_ragshortcut.core.corruptions import noise_corruptions, replacement
 from pytest_ragshortcut.core.plans import Array, PlanRow, ProbePlan, Restoration, layer_window
 from pytest_ragshortcut.core.prompts import TokenizedPrompt
 from pytest_ragshortcut.core.results import SwapResult, TraceResult
+from pytest_ragshortcut.core.screening import Screening
 from pytest_ragshortcut.models.rag_model import RagModel
 from pytest_ragshortcut.probes.contributions import contribute
 from pytest_ragshortcut.probes.inquiry import ask
@@ -87,27 +88,21 @@ def check_map(scene: Scene, result: TraceResult, n_cells: int, clock: Clock) -> 
     return _compare(scene, result.prompt, disturbance, cells, values, clock)
 
 
-def run_replacement(model: Any, scene: Scene) -> Array:
+def run_replacement(model: Any, scene: Scene) -> TraceResult:
     """Trace all positions and layers with other tokens in the subject's place."""
-    prompt = scene.open_book
-    span = prompt.positions("subject")
-    corruption = replacement(span, scene.replacement(len(span)))
-    rows = [PlanRow(prompt), PlanRow(prompt, corruption)]
-    rows += [
-        PlanRow(prompt, corruption, (Restoration("residual", (layer,), (site,)),))
-        for layer in range(model.n_layers)
-        for site in range(len(prompt.input_ids))
-    ]
-    return np.array([reading.probability for reading in model.run(ProbePlan(tuple(rows)))])
+    token_ids = scene.replacement(len(scene.open_book.positions("subject")))
+    words = " ".join(scene.loaded.tokenizer.convert_ids_to_tokens(list(token_ids)))
+    options = {"corruption": "replace", "replace_with": words}
+    return ask(model, trace_prompt(model, scene.open_book, corrupt="subject", **options))
 
 
-def check_replacement(scene: Scene, values: Array, n_cells: int, clock: Clock) -> Check:
+def check_replacement(scene: Scene, result: TraceResult, n_cells: int, clock: Clock) -> Check:
     """Compare cells as for the noisy map."""
     span = scene.open_book.positions("subject")
     disturbance = Disturbance(span, token_ids=scene.replacement(len(span)))
-    restored = values[2:].reshape(scene.loaded.n_layers, -1)
-    cells = [*_map_cells(scene, restored, n_cells), (None, values[1])]
-    return _compare(scene, scene.open_book, disturbance, cells, values[1:], clock)
+    cells = [*_map_cells(scene, result.restored, n_cells), (None, result.corrupted)]
+    values = [*result.restored.ravel(), result.corrupted]
+    return _compare(scene, scene.open_book, disturbance, cells, values, clock)
 
 
 def run_knockouts(model: Any, scene: Scene) -> Any:
@@ -130,6 +125,11 @@ def check_knockouts(scene: Scene, result: Any, n_cells: int, clock: Clock) -> Ch
 
 def run_contributions(model: Any, scene: Scene) -> Any:
     """Read what every token adds to the reader, all layers and heads."""
+    return ask(model, contribute(scene.open_book, summed=False))
+
+
+def run_summed(model: Any, scene: Scene) -> Any:
+    """Read the norm of the head sum too."""
     return ask(model, contribute(scene.open_book))
 
 
@@ -140,6 +140,22 @@ def check_contributions(scene: Scene, result: Any, n_cells: int, clock: Clock) -
     difference = float(np.abs(result.per_head - theirs).max()) / largest
     span = float(np.ptp(theirs)) / largest
     return Check(difference, span, theirs.size, unit="norm")
+
+
+def run_screening(model: Any, scene: Scene) -> Array:
+    """Estimate every cell of the map by one backward pass."""
+    span = scene.open_book.positions("subject")
+    corruptions = noise_corruptions(span, scene.noise(len(span)))
+    (estimate,) = model.estimate_effects([Screening(scene.open_book, corruptions, "residual")])
+    return np.asarray(estimate)
+
+
+def check_screening(scene: Scene, values: Array, n_cells: int, clock: Clock) -> Check:
+    """Compare every cell with a backward pass through whole forwards."""
+    span = scene.open_book.positions("subject")
+    disturbance = Disturbance(span, noise=scene.noise(len(span)))
+    theirs = percell.estimated(scene.loaded.model, scene.open_book, disturbance)
+    return Check(float(np.abs(values - theirs).max()), float(np.ptp(theirs)), theirs.size)
 
 
 def run_paper(model: Any, scene: Scene) -> tuple[TraceResult, TraceResult]:
@@ -268,7 +284,7 @@ def _clean_run(rag: RagModel, scene: Scene) -> object:
 
 def _settled(rag: RagModel, scene: Scene) -> object:
     # What is made once a model belongs to no prompt: another prompt pays for it.
-    ask(rag, contribute(scene.closed_book))
+    ask(rag, contribute(scene.closed_book, summed=False))
     return _clean_run(rag, scene)
 
 
@@ -301,10 +317,24 @@ ROWS: tuple[Row, ...] = (
         _settled,
     ),
     Row(
+        "summed",
+        "the same with the norm of the head sum: an output projection of every token",
+        run_summed,
+        check_contributions,
+        _settled,
+    ),
+    Row(
         "first-contributions",
-        "the same for the first prompt of a model, after its clean run",
+        "all layers and heads for the first prompt of a model, after its clean run",
         run_contributions,
         check_contributions,
+        _clean_run,
+    ),
+    Row(
+        "screening",
+        "gradient screening: every cell estimated, none computed, after the clean run",
+        run_screening,
+        check_screening,
         _clean_run,
     ),
     Row(

@@ -72,7 +72,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         n_samples=options.samples,
         repeats=options.repeats,
         n_cells=options.cells,
-        setup_apart=options.setup_apart,
+        setup_apart=not options.setup_inside,
         progress=_shows_progress(options),
     )
 
@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--samples", type=int, default=10, help="noise samples")
     add("--repeats", type=int, default=3, help="rounds of each row")
     add("--cells", type=int, default=4, help="cells that a row is compared with")
-    add("--setup-apart", action="store_true", help="cold rows find a model that is set up")
+    add("--setup-inside", action="store_true", help="cold rows set their model up anew")
     add("--device", choices=["cpu", "cuda"], default="cpu")
     add("--dtype", choices=["float32", "bfloat16"], default="float32")
     add("--quick", action="store_true", help="a tiny model and one round: does it run?")

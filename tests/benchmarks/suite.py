@@ -39,7 +39,7 @@ class Settings:
     n_samples: int = 10
     repeats: int = 3
     n_cells: int = 4
-    setup_apart: bool = False
+    setup_apart: bool = True
     """Whether cold rows find a model that has been set up, on another prompt."""
     progress: bool = False
 

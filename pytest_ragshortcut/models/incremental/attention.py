@@ -99,6 +99,9 @@ class LayerAttention:
         assert self.values is not None
         n_rows, n_queries = group.queries.shape
         at = group.queries.ravel()
+        if group.causal and n_queries == 1:
+            total.add(at, *self._itself(grouped, at, group.keys[:, 0], scoring))
+            return
         # (n_kv, group, n_rows * n_queries, d) -> (n_rows, n_kv, group, n_queries, d)
         query = (
             grouped[:, :, torch.from_numpy(at).to(grouped.device)]
@@ -116,6 +119,20 @@ class LayerAttention:
         output = attended.output.permute(1, 2, 0, 3, 4).flatten(2, 3)
         log_total = attended.log_total.permute(1, 2, 0, 3).flatten(2, 3)
         total.add(at, output, log_total)
+
+    def _itself(
+        self, grouped: torch.Tensor, at: Positions, key: torch.Tensor, scoring: Scoring
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Attend from each of some tokens to one key alone: its weight is one."""
+        assert self.keys is not None
+        assert self.values is not None
+        precise = accumulation_dtype(grouped.dtype)
+        query = grouped[:, :, torch.from_numpy(at).to(grouped.device)]
+        score = torch.linalg.vecdot(query, self.keys[:, None, key]).to(precise) * scoring.scale
+        if scoring.softcap is not None:
+            score = torch.tanh(score / scoring.softcap) * scoring.softcap
+        value = self.values[:, None, key].to(precise)
+        return value.expand(*score.shape, value.shape[-1]), score
 
 
 @dataclass(eq=False)

@@ -17,7 +17,7 @@ from pytest_ragshortcut.models.hooks import attention_implementation, quiet
 from pytest_ragshortcut.models.incremental.chunks import RowWork
 from pytest_ragshortcut.models.incremental.contributions import ContributionReader
 from pytest_ragshortcut.models.incremental.frame import Frame
-from pytest_ragshortcut.models.incremental.jobs import Job, split
+from pytest_ragshortcut.models.incremental.jobs import Job, moving, split
 from pytest_ragshortcut.models.incremental.keeping import Keeper
 from pytest_ragshortcut.models.incremental.memory import (
     Demand,
@@ -86,7 +86,7 @@ class IncrementalExecutor:
                 found = self._read([rows[index] for index in members])
                 readings.update(zip(members, found, strict=True))
 
-        self._sparing(read, longest=max((len(ids_of(row)) for row in rows), default=0))
+        self._sparing(read, longest=max((len(row.prompt.read_ids) for row in rows), default=0))
         ordered = tuple(readings[index] for index in range(len(rows)))
         require_finite(self.model, ordered)
         return ordered
@@ -202,12 +202,12 @@ class IncrementalExecutor:
         """Split rows so that the runs that a batch starts from fit the memory together."""
         groups: dict[tuple[object, ...], list[int]] = {}
         for index, row in enumerate(rows):
-            groups.setdefault((ids_of(row), id(row.corruption)), []).append(index)
+            groups.setdefault((row.prompt.read_ids, id(row.corruption)), []).append(index)
         batch: list[int] = []
         n_tokens, seen = 0, set[tuple[int, ...]]()
         for members in groups.values():
             row = rows[members[0]]
-            ids = ids_of(row)
+            ids = row.prompt.read_ids
             cost = len(ids) * (ids not in seen)
             cost += len(ids) - min(row.corruption.positions) if row.corruption else 0
             if batch and n_tokens + cost > self.budget.kept_tokens:
@@ -220,9 +220,9 @@ class IncrementalExecutor:
             yield batch
 
     def _read(self, rows: Sequence[PlanRow]) -> list[RowReading]:
-        clean = self.keeper.clean_runs([ids_of(row) for row in rows])
+        clean = self.keeper.clean_runs([row.prompt.read_ids for row in rows])
         corrupted = self.keeper.corrupted_runs(
-            [(clean[ids_of(row)], row.corruption) for row in rows if row.corruption]
+            [(clean[row.prompt.read_ids], row.corruption) for row in rows if row.corruption]
         )
         jobs: dict[tuple[object, ...], Job] = {}
         asked = [self._job(row, clean, corrupted, jobs) for row in rows]
@@ -246,9 +246,11 @@ class IncrementalExecutor:
         corrupted: dict[tuple[KeptRun, int], KeptRun],
         jobs: dict[tuple[object, ...], Job],
     ) -> Job:
-        run = clean[ids_of(row)]
+        run = clean[row.prompt.read_ids]
         base = corrupted.get((run, id(row.corruption)), run)
         readers = row.prompt.readers
+        first_changed = base.first if base is not run else len(run.ids)
+        row = moving(row, range(first_changed, len(run.ids)))
         name = (base, readers, row.prompt.answer_ids, row.restorations, row.knockouts)
         if name in jobs:
             return jobs[name]
@@ -259,7 +261,7 @@ class IncrementalExecutor:
             restorations=row.restorations,
             knockouts=row.knockouts,
             readers=readers,
-            first_changed=base.first if base is not run else len(run.ids),
+            first_changed=first_changed,
         )
         alone = PlanRow(row.prompt, row.corruption)
         jobs[name] = Job(
@@ -300,8 +302,3 @@ class IncrementalExecutor:
         for job in jobs:
             if job.is_clean:
                 job.work.clean.readings[job.readout] = job.logprobs, job.said
-
-
-def ids_of(row: PlanRow) -> tuple[int, ...]:
-    """Return a row's token ids up to its last reader: nothing behind it is ever read."""
-    return row.prompt.input_ids[: max(row.prompt.readers) + 1]

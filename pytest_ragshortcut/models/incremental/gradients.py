@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from pytest_ragshortcut.core.plans import Corruption, PlanRow
+from pytest_ragshortcut.core.plans import Corruption
 from pytest_ragshortcut.core.prompts import TokenizedPrompt
 from pytest_ragshortcut.models.hooks import add_noise, attention_implementation, edited, quiet
-from pytest_ragshortcut.models.incremental.executor import IncrementalExecutor, ids_of
+from pytest_ragshortcut.models.incremental.executor import IncrementalExecutor
 from pytest_ragshortcut.models.incremental.scores import Scoring, accumulation_dtype
 
 Rows = Sequence[Corruption | None]
@@ -29,7 +29,7 @@ class SuffixForward:
 
     def __init__(self, executor: IncrementalExecutor, prompt: TokenizedPrompt, first: int) -> None:
         self.frame, self.first = executor.frame, first
-        ids = ids_of(PlanRow(prompt))
+        ids = prompt.read_ids
         self.at = torch.arange(first, len(ids), device=executor.model.device)
         self.readers = [reader - first for reader in prompt.readers]
         with quiet(executor.model), attention_implementation(executor.model, weights=False):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -66,6 +66,23 @@ class Job:
         """Return the whole answer's reading."""
         read = [self.read(index) for index in range(len(self.said))]
         return RowReading(np.array([value for value, _ in read]), said=all(s for _, s in read))
+
+
+def moving(row: PlanRow, changed: range) -> PlanRow:
+    """Leave out of a row what it restores where nothing has changed.
+
+    Args:
+        row: the row.
+        changed: the positions at which its base can differ from the clean run.
+    """
+    # A cut changes states that the base has in common with the clean run.
+    if row.knockouts or all(p in changed for r in row.restorations for p in r.positions):
+        return row
+    kept = (
+        replace(r, positions=tuple(p for p in r.positions if p in changed))
+        for r in row.restorations
+    )
+    return replace(row, restorations=tuple(r for r in kept if r.positions))
 
 
 def split(jobs: Sequence[Job], n_layers: int, max_tokens: int) -> Iterator[tuple[list[Job], int]]:
