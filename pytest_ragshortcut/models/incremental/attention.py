@@ -38,10 +38,12 @@ class OwnKeys:
 
     queries: Positions
     """(n_rows, n_queries) indices of packed tokens."""
-    keys: torch.Tensor
+    keys: Positions
     """(n_rows, n_keys) indices of the rows' own keys."""
+    near: torch.Tensor | None
+    """(n_rows, n_near) indices of keys before these, among the layer's `near` ones."""
     hidden: torch.Tensor | None
-    """(n_rows, n_queries, n_keys) True where a query does not see a key."""
+    """(n_rows or 1, n_queries, n_near + n_keys) True where a query does not see a key."""
     causal: bool
     """Whether query i sees keys 0 to i alone."""
 
@@ -53,6 +55,8 @@ class LayerAttention:
     layer: int
     shared: tuple[SharedKeys, ...]
     own: tuple[OwnKeys, ...]
+    near: tuple[tuple[KeptRun, slice], ...] = ()
+    """Parts of runs that stand right before rows' own keys, side by side."""
     keys: torch.Tensor | None = None
     """(n_kv_heads, n_own, d_key) the rows' own keys; None where they are the packed tokens'."""
     values: torch.Tensor | None = None
@@ -86,53 +90,83 @@ class LayerAttention:
                 hidden=part.hidden,
             )
             total.add(part.tokens, attended.output[0], attended.log_total[0])
+        near = self._near()
         for group in self.own:
-            self._add_own(total, grouped, group, scoring)
+            self._add_own(total, grouped, group, near, scoring)
         if sinks is not None:
             total.add_sinks(sinks.view(n_kv, -1, 1))
         return total.output.flatten(0, 1).transpose(0, 1)
 
+    def _near(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Return (n_kv_heads, n, d) keys and values of the parts in `near`."""
+        if not self.near:
+            return None
+        keys = [run.keys[self.layer][:, part] for run, part in self.near]
+        values = [run.values[self.layer][:, part] for run, part in self.near]
+        return torch.cat(keys, dim=1), torch.cat(values, dim=1)
+
     def _add_own(
-        self, total: _Total, grouped: torch.Tensor, group: OwnKeys, scoring: Scoring
+        self,
+        total: _Total,
+        grouped: torch.Tensor,
+        group: OwnKeys,
+        near: tuple[torch.Tensor, torch.Tensor] | None,
+        scoring: Scoring,
     ) -> None:
         assert self.keys is not None
         assert self.values is not None
         n_rows, n_queries = group.queries.shape
-        at = group.queries.ravel()
-        if group.causal and n_queries == 1:
-            total.add(at, *self._itself(grouped, at, group.keys[:, 0], scoring))
-            return
+        at, own = _stretch(group.queries.ravel()), _stretch(group.keys.ravel())
         # (n_kv, group, n_rows * n_queries, d) -> (n_rows, n_kv, group, n_queries, d)
-        query = (
-            grouped[:, :, torch.from_numpy(at).to(grouped.device)]
-            .unflatten(2, (n_rows, n_queries))
-            .permute(2, 0, 1, 3, 4)
+        picked = grouped[:, :, _index(at, grouped)].unflatten(2, (n_rows, n_queries))
+        key, value = (
+            x[:, _index(own, x)].unflatten(1, (n_rows, -1)) for x in (self.keys, self.values)
         )
-        attended = attend(
-            query,
-            self.keys[:, group.keys].transpose(0, 1),
-            self.values[:, group.keys].transpose(0, 1),
-            scoring,
-            hidden=group.hidden,
-            causal=group.causal,
-        )
+        if group.near is not None and near is not None:
+            before = (x[:, group.near] for x in near)
+            key, value = (torch.cat(pair, dim=2) for pair in zip(before, (key, value), strict=True))
+        if group.causal and n_queries == 1:
+            attended = _itself(picked, key, value, scoring)
+        else:
+            attended = attend(
+                picked.permute(2, 0, 1, 3, 4),
+                key.transpose(0, 1),
+                value.transpose(0, 1),
+                scoring,
+                hidden=group.hidden,
+                causal=group.causal,
+            )
         output = attended.output.permute(1, 2, 0, 3, 4).flatten(2, 3)
-        log_total = attended.log_total.permute(1, 2, 0, 3).flatten(2, 3)
-        total.add(at, output, log_total)
+        total.add(at, output, attended.log_total.permute(1, 2, 0, 3).flatten(2, 3))
 
-    def _itself(
-        self, grouped: torch.Tensor, at: Positions, key: torch.Tensor, scoring: Scoring
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Attend from each of some tokens to one key alone: its weight is one."""
-        assert self.keys is not None
-        assert self.values is not None
-        precise = accumulation_dtype(grouped.dtype)
-        query = grouped[:, :, torch.from_numpy(at).to(grouped.device)]
-        score = torch.linalg.vecdot(query, self.keys[:, None, key]).to(precise) * scoring.scale
-        if scoring.softcap is not None:
-            score = torch.tanh(score / scoring.softcap) * scoring.softcap
-        value = self.values[:, None, key].to(precise)
-        return value.expand(*score.shape, value.shape[-1]), score
+
+def _itself(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scoring: Scoring
+) -> Attended:
+    """Attend from single tokens each to itself: its weight is one.
+
+    Args:
+        query: (n_kv_heads, group, n_rows, 1, d_key).
+        key: (n_kv_heads, n_rows, 1, d_key).
+        value: (n_kv_heads, n_rows, 1, d_value).
+        scoring: scale and softcap.
+    """
+    precise = accumulation_dtype(query.dtype)
+    score = torch.linalg.vecdot(query, key[:, None]).to(precise) * scoring.scale
+    if scoring.softcap is not None:
+        score = torch.tanh(score / scoring.softcap) * scoring.softcap
+    output = value[:, None].to(precise).expand(*score.shape, value.shape[-1])
+    return Attended(output.permute(2, 0, 1, 3, 4), score.permute(2, 0, 1, 3))
+
+
+def _stretch(indices: Positions) -> slice | Positions:
+    """Return ascending indices without holes as a slice, which costs no copy."""
+    first, last = int(indices[0]), int(indices[-1])
+    return slice(first, last + 1) if last - first + 1 == indices.size else indices
+
+
+def _index(at: slice | Positions, like: torch.Tensor) -> slice | torch.Tensor:
+    return at if isinstance(at, slice) else torch.from_numpy(at).to(like.device)
 
 
 @dataclass(eq=False)
@@ -171,7 +205,7 @@ class _Total:
     def add(self, tokens: slice | Positions, output: torch.Tensor, log_total: torch.Tensor) -> None:
         """Merge a part that some tokens have; a token's first part is taken as it is."""
         begun = self._begun[tokens]
-        at = tokens if isinstance(tokens, slice) else torch.from_numpy(tokens).to(output.device)
+        at = _index(tokens, output)
         if begun.any():
             if not begun.all():
                 self._begin(np.arange(self._begun.size)[tokens][~begun])

@@ -9,6 +9,7 @@ import numpy as np
 
 from pytest_ragshortcut.core.plans import Array, PlanRow, RowReading
 from pytest_ragshortcut.models.incremental.chunks import RowWork
+from pytest_ragshortcut.models.incremental.packing import MAX_GATHERED
 from pytest_ragshortcut.models.incremental.runs import Readout
 
 
@@ -50,8 +51,11 @@ class Job:
     def order(self) -> tuple[object, ...]:
         """Rows that share runs stand together, and rows alike in shape within them."""
         chain = tuple(id(run) for run in reversed(self.work.clean.lineage()))
-        layers = self.work.schedule.layers
-        return (chain, layers[-1].clean_until, id(self.work.base), layers[-1].own.size)
+        base, last = self.work.base, self.work.schedule.layers[-1]
+        # A short base is gathered, not shared: there rows of a size go before rows of a base.
+        is_short = base is not self.work.clean and len(base.ids) - base.first <= MAX_GATHERED
+        size = last.own.size
+        return (chain, last.clean_until, size if is_short else 0, id(base), size)
 
     def read(self, index: int) -> tuple[float, bool]:
         """Return one answer token's log-probability, and whether it was the likeliest."""

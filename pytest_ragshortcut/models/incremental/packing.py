@@ -1,7 +1,8 @@
 """Packed attention: which keys, in which run, each packed token of a layer sees.
 
 The keys of a row lie in the runs it starts from, shared by all rows that start there, and among
-the row's own. Each of these is attended to by itself, and the parts are merged.
+the row's own. Each of these is attended to by itself, and the parts are merged; but for a few keys
+of a run right before a row's own, which are cheaper gathered than merged.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from pytest_ragshortcut.models.incremental.schedule import LayerWork, Positions
 
 Mask = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
+# So many keys, a run's and a row's own together, are gathered into one place.
+MAX_GATHERED = 64
+
 
 @dataclass(frozen=True, eq=False)
 class PackedRow:
@@ -29,6 +33,27 @@ class PackedRow:
     """The runs that hold what is not the row's own, and their stretches, in order."""
     work: LayerWork
     """What the layer computes of it."""
+    near: tuple[KeptRun, int, int] | None = None
+    """The last of these stretches up to the row's own keys, where it is gathered among them."""
+
+    def gathered(self, starts: Positions | None) -> PackedRow:
+        """Return the row with a short last stretch among its own keys, if nothing cuts it.
+
+        Args:
+            starts: (n_tokens,) first visible key of each query; None is 0.
+        """
+        work = self.work
+        if not (self.providers and work.queries.size and _is_contiguous(work.own)) or work.cuts:
+            return self
+        run, start, stop = self.providers[-1]
+        first, last = int(work.own[0]), int(work.own[-1])
+        fits = start < first <= stop and last - start < MAX_GATHERED
+        # Behind its own keys' first the row sees its own alone.
+        if not fits or last < work.queries[-1] or first > work.queries[0]:
+            return self
+        if starts is not None and starts[last] > start:
+            return self
+        return PackedRow(self.providers[:-1], work, (run, start, first))
 
 
 class Packer:
@@ -46,12 +71,15 @@ class Packer:
     ) -> LayerAttention:
         """Lay out one layer's attention over the rows' queries, packed row by row."""
         starts = None if window_starts is None else window_starts.cpu().numpy()
+        rows = [row.gathered(starts) for row in rows]
+        near, first_near = _stretches([row.near for row in rows])
         counts = np.array([row.work.queries.size for row in rows])
         offsets = np.concatenate([[0], np.cumsum(counts)])
         return LayerAttention(
             layer=layer,
             shared=tuple(self._shared(rows, offsets, starts)),
-            own=tuple(self._own(rows, offsets, starts)),
+            own=tuple(self._own(rows, offsets, starts, first_near)),
+            near=near,
         )
 
     def _shared(
@@ -123,9 +151,13 @@ class Packer:
         return hidden
 
     def _own(
-        self, rows: Sequence[PackedRow], offsets: Positions, starts: Positions | None
+        self,
+        rows: Sequence[PackedRow],
+        offsets: Positions,
+        starts: Positions | None,
+        first_near: Positions,
     ) -> list[OwnKeys]:
-        groups: dict[tuple[int, int, bool], list[int]] = defaultdict(list)
+        groups: dict[tuple[int, int, int, bool], list[int]] = defaultdict(list)
         own_offsets = np.concatenate([[0], np.cumsum([row.work.own.size for row in rows])])
         for index, row in enumerate(rows):
             work = row.work
@@ -135,20 +167,25 @@ class Packer:
                 causal = alone or (np.array_equal(work.own, work.queries) and not work.cuts)
                 if causal and starts is not None:
                     causal = bool(starts[work.own[-1]] <= work.own[0])
-                groups[work.queries.size, work.own.size, causal].append(index)
+                n_near = row.near[2] - row.near[1] if row.near else 0
+                groups[work.queries.size, work.own.size, n_near, causal].append(index)
         parts = []
-        for (n_queries, n_own, causal), members in groups.items():
-            queries = offsets[members][:, None] + np.arange(n_queries)
-            keys = own_offsets[members][:, None] + np.arange(n_own)
+        for (n_queries, n_own, n_near, causal), members in groups.items():
             hidden = None
-            if not causal:
+            if n_near and causal:
+                hidden = np.triu(np.ones((1, n_queries, n_own), dtype=np.bool_), 1)
+            elif not causal:
                 hidden = np.stack([self._own_hidden(rows[i].work, starts) for i in members])
+            if n_near and hidden is not None:
+                hidden = np.pad(hidden, [(0, 0), (0, 0), (n_near, 0)])
+            near = first_near[members][:, None] + np.arange(n_near)
             parts.append(
                 OwnKeys(
-                    queries=queries,
-                    keys=torch.from_numpy(keys).to(self.device),
+                    queries=offsets[members][:, None] + np.arange(n_queries),
+                    keys=own_offsets[members][:, None] + np.arange(n_own),
+                    near=torch.from_numpy(near).to(self.device) if n_near else None,
                     hidden=None if hidden is None else torch.from_numpy(hidden).to(self.device),
-                    causal=causal,
+                    causal=causal and not n_near,
                 )
             )
         return parts
@@ -170,6 +207,26 @@ class Packer:
             mask &= queries[:, None] != keys
             self._cut_masks[name] = mask
         return self._cut_masks[name]
+
+
+def _stretches(
+    asked: Sequence[tuple[KeptRun, int, int] | None],
+) -> tuple[tuple[tuple[KeptRun, slice], ...], Positions]:
+    """Lay stretches that begin alike in a run over each other, and the rest side by side.
+
+    Returns:
+        Each run's part, and where among all of them each stretch begins.
+    """
+    stops: dict[tuple[KeptRun, int], int] = {}
+    for stretch in filter(None, asked):
+        run, start, stop = stretch
+        stops[run, start] = max(stop, stops.get((run, start), 0))
+    parts = tuple(
+        (run, slice(start - run.first, stop - run.first)) for (run, start), stop in stops.items()
+    )
+    begins = np.cumsum([0, *(part.stop - part.start for _, part in parts)]).tolist()
+    begin = dict(zip(stops, begins, strict=False))
+    return parts, np.array([begin[s[:2]] if s else 0 for s in asked], dtype=np.int64)
 
 
 def _is_contiguous(own: Positions) -> bool:
