@@ -179,7 +179,7 @@ def fresh(name: str, dtype: torch.dtype | None = None, **overrides: Any) -> PreT
 
 def build(model_type: str, dtype: torch.dtype = torch.float64, **options: Any) -> PreTrainedModel:
     """Build a model of any type from configuration options."""
-    with _quiet_transformers(), torch.random.fork_rng():
+    with _quiet_transformers(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         built = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **options))
         _sharpen(built, embedding=0.1 if model_type in _EMBEDDINGS_ARE_SCALED else 0.5)

@@ -49,7 +49,7 @@ class RagModel:
             of this object. Several processes may share one, and models: a result is found by the
             content of all that it depends on.
 
-    Nothing is computed twice. A model that changes between two calls is noticed, but for writes
+    No plan is run twice. A model that changes between two calls is noticed, but for writes
     through `.data`, which torch does not count, and for a tokenizer's changes: call `forget` after
     these. While hooks of your own are on the model, nothing is remembered.
 

@@ -76,7 +76,8 @@ class Loaded:
 def build(shape: str, n_layers: int, *, device: str = "cpu", dtype: str = "float32") -> Loaded:
     """Build a seeded random model in evaluation mode, with a tokenizer for its vocabulary."""
     config = SHAPES[shape].config(n_layers)
-    with torch.random.fork_rng(), torch.device(device), torch.no_grad():
+    seeded = [device] if torch.device(device).type == "cuda" else []
+    with torch.random.fork_rng(devices=seeded), torch.device(device), torch.no_grad():
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).eval()
         _widen(model)

@@ -138,7 +138,8 @@ class Chunk:
         for row, work in enumerate(self.works):
             for r in work.restorations:
                 if r.component != "residual" and layer in r.layers:
-                    for p in r.positions:
+                    # A position behind the row's end has the next row's name.
+                    for p in (p for p in r.positions if p < len(work.clean.ids)):
                         name = row * self.width + p
                         place = int(np.searchsorted(names, name))
                         if place < names.size and names[place] == name:

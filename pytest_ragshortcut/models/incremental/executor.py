@@ -87,6 +87,8 @@ class IncrementalExecutor:
                 readings.update(zip(members, found, strict=True))
 
         self._sparing(read, longest=max((len(row.prompt.read_ids) for row in rows), default=0))
+        # Rows may have added to what stored runs hold.
+        self.keeper.store.trim()
         ordered = tuple(readings[index] for index in range(len(rows)))
         require_finite(self.model, ordered)
         return ordered
@@ -288,7 +290,7 @@ class IncrementalExecutor:
             for reader in job.work.schedule.changed.tolist()
         ]
         hidden = torch.cat(list(finals))
-        step = self.budget.packed_tokens
+        step = self.budget.read_tokens
         for start in range(0, len(sites), step):
             part = sites[start : start + step]
             answers = [job.row.prompt.answer_ids[index] for job, index in part]

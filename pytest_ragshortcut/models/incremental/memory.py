@@ -28,11 +28,18 @@ class Budget:
     """The most tokens in a pass, however much memory there is."""
     max_kept: int = 1 << 40
     """The most tokens whose states are kept for a plan, likewise."""
+    logits_bytes: int = 1
+    """What one reader's logits take, and their log-softmax."""
 
     @property
     def packed_tokens(self) -> int:
         """How many tokens fit a pass, within a third of the budget."""
         return max(1, min(self.max_tokens, self.n_bytes // 3 // self.token_bytes))
+
+    @property
+    def read_tokens(self) -> int:
+        """How many readers' logits are made at once, within a third of the budget."""
+        return max(1, min(self.packed_tokens, self.n_bytes // 3 // self.logits_bytes))
 
     @property
     def kept_tokens(self) -> int:
@@ -85,6 +92,7 @@ def budget_of(model: PreTrainedModel, n_bytes: int | None = None) -> Budget:
     return Budget(
         n_bytes=free_bytes(model.device) if n_bytes is None else n_bytes,
         token_bytes=item * (16 * width + 4 * max(inner, 4 * width)),
+        logits_bytes=int(config.vocab_size) * (item + 2 * max(item, 4)),
         kept_bytes=item * 3 * width * int(config.num_hidden_layers),
         max_tokens=_CPU_TOKENS if model.device.type == "cpu" else 1 << 30,
     )

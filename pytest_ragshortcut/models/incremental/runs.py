@@ -46,7 +46,7 @@ class KeptRun:
     @property
     def n_bytes(self) -> int:
         """How much memory the states take."""
-        kept = (*self.inputs, *self.keys, *self.values)
+        kept = (*self.inputs, *self.keys, *self.values, *self.queries, *self.components.values())
         return sum(tensor.numel() * tensor.element_size() for tensor in kept)
 
     def providers(self, start: int = 0, stop: int | None = None) -> Providers:

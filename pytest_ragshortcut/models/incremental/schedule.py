@@ -102,7 +102,7 @@ def schedule(
         cuts = tuple(k for k in knockouts if layer in k.layers)
         computed = _reached(changed, clean_until, first_changed, last) | _cut_targets(cuts, last)
         sites = _sites(restorations, layer, last, residual=False)
-        computed |= {p for p in sites if p >= clean_until or p in computed}
+        computed |= {p for p in sites if p >= clean_until}
         queries = computed.intersection(readers) if layer == n_layers - 1 else computed
         # Above the last layer only readers are read: the others matter as keys and values alone.
         own = changed if layer == n_layers - 1 else computed

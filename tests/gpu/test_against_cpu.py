@@ -15,7 +15,10 @@ from pytest_ragshortcut import (
     counterfactual_swap,
 )
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is at hand"),
+]
 
 CASE = RagCase("Where was Eavan Boland born?", "Eavan Boland was born in Cork.")
 
