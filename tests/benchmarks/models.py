@@ -21,7 +21,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-_ROOM = 2048
+_ROOM = 4096
 _EMBEDDING_STD = 0.2
 _QUERY_STD = 2.2
 _LOGIT_STD = 5.4

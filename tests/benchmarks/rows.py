@@ -291,7 +291,7 @@ def _settled(rag: RagModel, scene: Scene) -> object:
 ROWS: tuple[Row, ...] = (
     Row(
         "setup",
-        "what a model costs once, whatever is asked of it first; part of every cold row",
+        "what a model costs once, whatever is asked of it first; part of no other row",
         run_setup,
         check_setup,
     ),

@@ -142,6 +142,13 @@ def test_a_tool_that_fails_leaves_its_last_line() -> None:
         outside._call([sys.executable, "-c", "raise ImportError('no such thing')"])
 
 
+def test_the_readme_quotes_the_kept_results() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    quoted = text.split("<!-- costs -->\n")[1].split("<!-- end -->")[0]
+    kept = [tables.short(stored) for stored in run.read_stored(run.RESULTS)]
+    assert quoted.strip() in [each.strip() for each in kept]
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
 def test_cuda_is_asked_for_where_there_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main(["--device", "cuda", "--quick"]) == 0
