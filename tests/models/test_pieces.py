@@ -52,7 +52,7 @@ def test_an_mlp_is_called_in_pieces_and_its_hooks_once() -> None:
     mlp.seen = sizes
     mlp.register_forward_hook(lambda *_: hooked.append(1))
     tokens = torch.randn(1, 8, 4)
-    with in_pieces([mlp]):
+    with in_pieces({mlp: 3}):
         output = mlp(tokens)
     assert (sizes, hooked) == ([3, 3, 2], [1])
     assert torch.equal(output, 2 * tokens)
@@ -61,7 +61,7 @@ def test_an_mlp_is_called_in_pieces_and_its_hooks_once() -> None:
 def test_what_is_no_list_of_packed_tokens_goes_through_whole() -> None:
     mlp, sizes = _Recorded(), []
     mlp.seen = sizes
-    with in_pieces([mlp]):
+    with in_pieces({mlp: 3}):
         mlp(torch.randn(2, 8, 4))
         mlp(torch.randn(8, 4))
         mlp(torch.randn(1, 2, 4))
@@ -74,7 +74,7 @@ def test_an_mlp_that_returns_more_than_a_tensor_goes_through_whole() -> None:
             return hidden, hidden.shape[1]
 
     mlp = Routed()
-    with in_pieces([mlp]):
+    with in_pieces({mlp: 3}):
         assert mlp(torch.randn(1, 8, 4))[1] == 8
 
 
@@ -84,7 +84,7 @@ def test_the_module_is_left_as_it_was(has_own: bool) -> None:
     if has_own:
         mlp.forward = own = lambda hidden: hidden  # type: ignore[method-assign]
     before = dict(vars(mlp))
-    with pytest.raises(KeyboardInterrupt), in_pieces([mlp, mlp]):
+    with pytest.raises(KeyboardInterrupt), in_pieces({mlp: 3}):
         raise KeyboardInterrupt
     assert vars(mlp) == before
     if has_own:

@@ -20,7 +20,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from pytest_ragshortcut.errors import UnsupportedArchitectureError
 from pytest_ragshortcut.models.architectures import ArchitectureMap, first_tensor, max_tokens
 from pytest_ragshortcut.models.incremental.outfits import Outfit, without_masks
-from pytest_ragshortcut.models.incremental.pieces import in_pieces
+from pytest_ragshortcut.models.incremental.pieces import in_pieces, piece_tokens
 from pytest_ragshortcut.models.incremental.scores import Scoring
 
 # Prompts are prepared in lengths of this many tokens, so that lengths share their preparation.
@@ -78,7 +78,8 @@ class Frame:
         self._stack, self._names = _stack_of(model, architecture)
         mlps = [layer.mlp for layer in architecture.layers if layer.mlp is not None]
         # Other devices are at their best on all tokens at once.
-        self._mlps = mlps if model.device.type == "cpu" else []
+        is_cpu = model.device.type == "cpu"
+        self._mlps = {mlp: piece_tokens(mlp) for mlp in mlps} if is_cpu else {}
 
     def prepared_length(self, n_tokens: int) -> int:
         """Return the length under which a prompt is prepared: its own, or a common longer one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -21,15 +21,15 @@ def piece_tokens(mlp: nn.Module) -> int:
 
 
 @contextmanager
-def in_pieces(mlps: Sequence[nn.Module]) -> Iterator[None]:
-    """Make MLPs take packed tokens (1, n, d) some at a time.
+def in_pieces(mlps: Mapping[nn.Module, int]) -> Iterator[None]:
+    """Make MLPs take packed tokens (1, n, d) each so many at a time.
 
     Hooks on an MLP see all its tokens at once, as ever: only its forward is called in pieces.
     """
     before = {mlp: vars(mlp).get("forward") for mlp in mlps}
     try:
-        for mlp in before:
-            vars(mlp)["forward"] = partial(_forward, mlp.forward, piece_tokens(mlp))
+        for mlp, n_tokens in mlps.items():
+            vars(mlp)["forward"] = partial(_forward, mlp.forward, n_tokens)
         yield
     finally:
         for mlp, forward in before.items():
