@@ -123,6 +123,10 @@ def test_contributions_are_the_same_on_every_architecture(name: str) -> None:
     prompt = tiny.greedy_prompt(tiny.model(name), n_prompt=14, n_answer=2)
     early = tiny.prompt((*prompt.input_ids, 5, 6, 7), prompt.answer_ids, n_prompt=12)
     plan = ProbePlan((PlanRow(prompt, contributions=True), PlanRow(early, contributions=True)))
+    config = tiny.model(name).config.get_text_config()
+    # Transformers before 5.22 run Gemma 2 under sdpa, which leaves out its softcap; eager does not.
+    capped = getattr(config, "attn_logit_softcapping", None) is not None
+    closeness = 2e-4 if capped and config._attn_implementation == "sdpa" else 2e-6
     for one, other in zip(tiny.executor(name).run(plan), incremental(name).run(plan), strict=True):
         assert one.contributions is not None
         assert other.contributions is not None
@@ -130,7 +134,7 @@ def test_contributions_are_the_same_on_every_architecture(name: str) -> None:
             expected, found = getattr(one.contributions, part), getattr(other.contributions, part)
             assert expected.max() > 0.01
             # The reference takes its weights from eager attention, rounded to single precision.
-            assert found == pytest.approx(expected, abs=2e-6 * expected.max())
+            assert found == pytest.approx(expected, abs=closeness * expected.max())
 
 
 N_TOKENS = 13

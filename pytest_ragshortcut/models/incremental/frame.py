@@ -73,6 +73,7 @@ class Frame:
     def __init__(self, model: PreTrainedModel, architecture: ArchitectureMap) -> None:
         self.model, self.architecture = model, architecture
         self._attention: PackedAttention | None = None
+        self._knows_softcap = True
         self._key = f"ragshortcut-{id(self)}"
         self._outfits: dict[int, Outfit] = {}
         self._stack, self._names = _stack_of(model, architecture)
@@ -139,6 +140,7 @@ class Frame:
         own = self.model.config.get_text_config()
         configs[id(own)] = own
         before = {key: config._attn_implementation for key, config in configs.items()}
+        self._knows_softcap = "sdpa" not in before.values()
         ALL_ATTENTION_FUNCTIONS[self._key] = self._attend
         try:
             for config in configs.values():
@@ -190,7 +192,9 @@ class Frame:
             self._refuse("its attention is called with a mask, or twice in a layer")
         attention, self._attention = self._attention, None
         assert attention is not None
-        scoring = Scoring(query.shape[-1] ** -0.5 if scaling is None else scaling, softcap)
+        # Transformers' function for sdpa takes a softcap and leaves it out, and so does the model.
+        capped = softcap if self._knows_softcap else None
+        scoring = Scoring(query.shape[-1] ** -0.5 if scaling is None else scaling, capped)
         output = attention(query[0], key[0], value[0], scoring, s_aux)
         return output.to(query.dtype)[None], None
 
