@@ -28,6 +28,31 @@ class Corruption:
     token_ids: tuple[int, ...] | None = None
     """(n_span_tokens,) token ids embedded instead."""
 
+    def embedded(self, ids: Sequence[int]) -> list[int]:
+        """Return a prompt's token ids with those that this one embeds instead.
+
+        Example:
+            >>> Corruption((1, 2), token_ids=(7, 8)).embedded((4, 5, 6))
+            [4, 7, 8]
+        """
+        instead = dict(zip(self.positions, self.token_ids or (), strict=False))
+        return [instead.get(position, token) for position, token in enumerate(ids)]
+
+    def up_to(self, stop: int) -> Corruption:
+        """Return the part of it before a position.
+
+        Example:
+            >>> Corruption((1, 2), token_ids=(7, 8)).up_to(2)
+            Corruption(positions=(1,), noise=None, token_ids=(7,))
+        """
+        kept = [index for index, position in enumerate(self.positions) if position < stop]
+        tokens, noise = self.token_ids, self.noise
+        return Corruption(
+            tuple(self.positions[index] for index in kept),
+            noise=None if noise is None else noise[kept],
+            token_ids=None if tokens is None else tuple(tokens[index] for index in kept),
+        )
+
 
 @dataclass(frozen=True)
 class Restoration:

@@ -60,6 +60,12 @@ def forward_logits(
     return logits
 
 
+def max_logit_error(dtype: torch.dtype) -> float:
+    """Return how far logits of two ways to compute the same may differ, relative to the largest."""
+    known = {torch.float64: 1e-5, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+    return known.get(dtype, 1e-3)
+
+
 def precise(logits: torch.Tensor) -> torch.Tensor:
     """Widen logits to at least single precision."""
     return logits if logits.dtype == torch.float64 else logits.float()

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 from transformers import Cache, PreTrainedModel
 
@@ -60,8 +59,6 @@ class ReferenceExecutor:
         for index, row in enumerate(rows):
             if row.contributions:
                 read = read_contributions(self.model, self.architecture, row.prompt)
-                if not row.summed:
-                    read = replace(read, summed=np.full_like(read.summed, np.nan))
                 readings[index] = replace(readings[index], contributions=read.asked(row))
         return tuple(readings[index] for index in range(len(rows)))
 
@@ -121,13 +118,9 @@ class ReferenceExecutor:
         ]
 
 
-def _embedded_ids(row: PlanRow) -> list[int]:
-    ids = list(row.prompt.input_ids)
-    if row.corruption is not None and row.corruption.token_ids is not None:
-        pairs = zip(row.corruption.positions, row.corruption.token_ids, strict=True)
-        for position, token_id in pairs:
-            ids[position] = token_id
-    return ids
+def _embedded_ids(row: PlanRow) -> Sequence[int]:
+    ids = row.prompt.input_ids
+    return row.corruption.embedded(ids) if row.corruption else ids
 
 
 def _is_touched(row: PlanRow) -> bool:

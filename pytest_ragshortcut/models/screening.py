@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -32,10 +32,12 @@ from pytest_ragshortcut.models.hooks import (
 from pytest_ragshortcut.models.incremental.executor import IncrementalExecutor
 from pytest_ragshortcut.models.incremental.gradients import Rows, SuffixForward
 from pytest_ragshortcut.models.incremental.memory import Budget, budget_of, is_out_of_memory
-from pytest_ragshortcut.models.reading import forward_logits, precise, runnable_rows
-
-# Log-probabilities of two ways to compute the same, relative to the largest logit.
-_MAX_ERROR = {torch.float64: 1e-5, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+from pytest_ragshortcut.models.reading import (
+    forward_logits,
+    max_logit_error,
+    precise,
+    runnable_rows,
+)
 
 
 def estimate_effects(
@@ -63,7 +65,7 @@ def estimate_effects(
     _require_runnable(model, architecture, screening)
     estimate = np.zeros((len(architecture.layers), len(screening.prompt.input_ids)))
     ids = screening.prompt.read_ids
-    corruptions = [_up_to(corruption, len(ids)) for corruption in screening.corruptions]
+    corruptions = [corruption.up_to(len(ids)) for corruption in screening.corruptions]
     first = min((p for c in corruptions for p in c.positions), default=len(ids))
     if first == len(ids):
         return estimate
@@ -93,18 +95,6 @@ def _require_runnable(
     runnable_rows(ProbePlan(tuple(rows)), model, architecture)
 
 
-def _up_to(corruption: Corruption, stop: int) -> Corruption:
-    """Leave out positions behind the last reader."""
-    read = [index for index, p in enumerate(corruption.positions) if p < stop]
-    tokens, noise = corruption.token_ids, corruption.noise
-    return replace(
-        corruption,
-        positions=tuple(corruption.positions[index] for index in read),
-        token_ids=None if tokens is None else tuple(tokens[index] for index in read),
-        noise=None if noise is None else noise[read],
-    )
-
-
 def _above_kept_run(
     executor: IncrementalExecutor,
     screening: Screening,
@@ -125,8 +115,8 @@ def _above_kept_run(
             raise
         return None
     difference = float(np.abs(batches.clean_logprobs - expected.logprobs).max())
-    max_error = _MAX_ERROR.get(model.dtype, _MAX_ERROR[torch.float32])
-    return found if difference <= max_error * max(1.0, batches.largest_logit) else None
+    max_difference = max_logit_error(model.dtype) * max(1.0, batches.largest_logit)
+    return found if difference <= max_difference else None
 
 
 class _Forward(Protocol):
@@ -182,7 +172,8 @@ class _Batches:
     def _attributed(self, forward: _Forward, corruptions: Sequence[Corruption]) -> Array:
         """Sum (clean - corrupted) . d p / d state over a batch of corrupted runs."""
         rows: Rows = [None, *corruptions]
-        ids = torch.tensor([self._embedded(row) for row in rows], device=self.model.device)
+        embedded = [row.embedded(self.ids) if row else self.ids for row in rows]
+        ids = torch.tensor(embedded, device=self.model.device)
         with self._kept() as states:
             logits = forward(rows, ids)
         answer = torch.tensor(self.screening.prompt.answer_ids, device=logits.device)
@@ -215,13 +206,6 @@ class _Batches:
                 module = component_module(layer, self.screening.component)
                 stack.enter_context(edited(module, keep))
             yield states
-
-    def _embedded(self, corruption: Corruption | None) -> list[int]:
-        ids = list(self.ids)
-        if corruption is not None and corruption.token_ids is not None:
-            for position, token in zip(corruption.positions, corruption.token_ids, strict=True):
-                ids[position] = token
-        return ids
 
     def _rows_at_once(self, n_own: int) -> int:
         """Count the rows whose graph fits: it keeps what every layer computed."""

@@ -12,7 +12,7 @@ from pytest_ragshortcut.core.finding import (
     invented_substitutes,
     usable_substitutes,
 )
-from pytest_ragshortcut.core.ports import ProbeModel
+from pytest_ragshortcut.core.ports import Generated, ProbeModel
 from pytest_ragshortcut.core.prompts import Book, Prompt, TokenizedPrompt
 from pytest_ragshortcut.core.reliance import Found
 from pytest_ragshortcut.errors import AnswerNotFoundError
@@ -144,35 +144,30 @@ def _answers(
     at_once: bool,
 ) -> Inquiry[tuple[str | tuple[int, ...], str | tuple[int, ...]]]:
     """Take the open-book and the closed-book answer, or ask the model for what is not given."""
-    wanted: tuple[tuple[str, Book, TokenizedPrompt, str | None], ...] = (
-        ("answer", "open", opened, case.answer),
-        ("memory_answer", "closed", closed, case.memory_answer),
-    )
-    asked: tuple[Continue | Alternatives, ...] = tuple(
-        Alternatives(prompt, _RANKS[0]) if book == "closed" and at_once else Continue(prompt)
-        for _, book, prompt, given in wanted
-        if given is None
-    )
-    said = iter((yield asked) if asked else ())
-    answers: list[str | tuple[int, ...]] = []
-    for role, book, prompt, given in wanted:
+    asked: dict[Book, Continue | Alternatives] = {}
+    if case.answer is None:
+        asked["open"] = Continue(opened)
+    if case.memory_answer is None:
+        asked["closed"] = Alternatives(closed, _RANKS[0]) if at_once else Continue(closed)
+    said = dict(zip(asked, (yield tuple(asked.values())) if asked else (), strict=True))
+
+    def take(role: str, book: Book, given: str | None) -> str | tuple[int, ...]:
         if given is not None:
-            found[role] = Found(given, _GIVEN)
-            answers.append(given)
-            continue
-        generated = next(said)
-        if isinstance(generated, tuple):
-            generated = generated[0]
-        if not generated.token_ids or not generated.text.strip():
+            return str(_take(found, role, given))
+        generated = said[book]
+        # The likeliest of the alternatives is the greedy answer.
+        greedy: Generated = generated[0] if isinstance(generated, tuple) else generated
+        if not greedy.token_ids or not greedy.text.strip():
             raise AnswerNotFoundError(
                 role=role.replace("_", " "),
                 reason=f"the model's greedy {book}-book answer is empty",
-                within=prompt.text,
+                within=(opened if book == "open" else closed).text,
                 keyword=role,
             )
-        found[role] = Found(generated.text, f"the model's greedy {book}-book answer")
-        answers.append(generated.token_ids)
-    return answers[0], answers[1]
+        found[role] = Found(greedy.text, f"the model's greedy {book}-book answer")
+        return greedy.token_ids
+
+    return take("answer", "open", case.answer), take("memory_answer", "closed", case.memory_answer)
 
 
 def _take(found: dict[str, Found], role: str, given: str | None) -> str | None:

@@ -117,15 +117,11 @@ class Mechanism:
         ).asked(row)
 
     def _embedded(self, row: PlanRow) -> Array:
-        ids = list(row.prompt.input_ids)
         if row.corruption is None:
-            return self.embed(ids)
-        at = row.corruption.positions
-        for position, token in zip(at, row.corruption.token_ids or (), strict=False):
-            ids[position] = token
-        embedded = self.embed(ids)
+            return self.embed(row.prompt.input_ids)
+        embedded = self.embed(row.corruption.embedded(row.prompt.input_ids))
         if row.corruption.noise is not None:
-            embedded[list(at)] += row.corruption.noise
+            embedded[list(row.corruption.positions)] += row.corruption.noise
         return embedded
 
     def _recalled(self, stream: Array, layer: int) -> Array:

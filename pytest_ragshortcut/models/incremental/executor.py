@@ -31,15 +31,13 @@ from pytest_ragshortcut.models.incremental.runs import KeptRun
 from pytest_ragshortcut.models.incremental.schedule import read_alone, schedule
 from pytest_ragshortcut.models.reading import (
     forward_logits,
+    max_logit_error,
     precise,
     require_finite,
     runnable_rows,
 )
 
 _CHECKED_TOKENS = 24
-# Logits of two ways to compute the same, relative to the largest: rounding apart, they are equal.
-_MAX_ERROR = {torch.float64: 1e-5, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
-
 
 _T = TypeVar("_T")
 
@@ -132,7 +130,7 @@ class IncrementalExecutor:
         self.forget()
         scale = float(precise(untouched).abs().max()) or 1.0
         error = float((precise(own) - precise(untouched)).abs().max()) / scale
-        max_error = _MAX_ERROR.get(self.model.dtype, _MAX_ERROR[torch.float32])
+        max_error = max_logit_error(self.model.dtype)
         if not error <= max_error:
             raise ExecutorSelfCheckError(
                 model=self.architecture.name, error=error, max_error=max_error

@@ -116,20 +116,10 @@ class Keeper:
         return self.frame.embed(self._ids(run.ids))[0]
 
     def _embed_corrupted(self, ids: tuple[int, ...], corruption: Corruption) -> torch.Tensor:
-        if corruption.token_ids is not None:
-            changed = list(ids)
-            for position, token in zip(corruption.positions, corruption.token_ids, strict=True):
-                if position < len(ids):
-                    changed[position] = token
-            return self.frame.embed(self._ids(changed))[0]
-        assert corruption.noise is not None, "a checked corruption has noise or tokens"
-        within = Corruption(
-            tuple(p for p in corruption.positions if p < len(ids)),
-            noise=corruption.noise[[p < len(ids) for p in corruption.positions]],
-        )
+        within = corruption.up_to(len(ids))
         embedding = self.frame.architecture.embedding
         with edited(embedding, lambda x: add_noise(x, [within])):
-            return self.frame.embed(self._ids(ids))[0]
+            return self.frame.embed(self._ids(within.embedded(ids)))[0]
 
     def _agree(self, shorter: int, longer: int) -> bool:
         if shorter == longer:
