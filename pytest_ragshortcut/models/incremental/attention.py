@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from pytest_ragshortcut.models.incremental.frame import KeysAndValuesTaken
+from pytest_ragshortcut.models.incremental.frame import AttentionInput, KeysAndValuesTaken
 from pytest_ragshortcut.models.incremental.runs import KeptRun
 from pytest_ragshortcut.models.incremental.schedule import Positions
 from pytest_ragshortcut.models.incremental.scores import (
@@ -60,25 +60,16 @@ class LayerAttention:
     keys: torch.Tensor | None = None
     """(n_kv_heads, n_own, d_key) the rows' own keys; None where they are the packed tokens'."""
     values: torch.Tensor | None = None
-    queries: torch.Tensor | None = None
-    """(n_heads, n_packed, d_key) the packed tokens'."""
-    scoring: Scoring = field(default_factory=lambda: Scoring(1.0))
-    sinks: torch.Tensor | None = None
+    given: AttentionInput = field(init=False)
+    """What the packed tokens gave."""
 
-    def __call__(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        scoring: Scoring,
-        sinks: torch.Tensor | None,
-    ) -> torch.Tensor:
-        """Attend; shapes as PackedAttention has them."""
-        n_kv, width = key.shape[0], value.shape[-1]
-        self.queries, self.scoring, self.sinks = query, scoring, sinks
-        grouped = query.unflatten(0, (n_kv, -1))
+    def __call__(self, given: AttentionInput) -> torch.Tensor:
+        """Attend."""
+        self.given, scoring = given, given.scoring
+        n_kv, width = given.key.shape[0], given.value.shape[-1]
+        grouped = given.query.unflatten(0, (n_kv, -1))
         if self.keys is None or self.values is None:
-            self.keys, self.values = key, value
+            self.keys, self.values = given.key, given.value
         total = _Total(grouped, width)
         for part in self.shared:
             keys, values = part.run.keys[self.layer], part.run.values[self.layer]
@@ -93,8 +84,8 @@ class LayerAttention:
         near = self._near()
         for group in self.own:
             self._add_own(total, grouped, group, near, scoring)
-        if sinks is not None:
-            total.add_sinks(sinks.view(n_kv, -1, 1))
+        if given.sinks is not None:
+            total.add_sinks(given.sinks.view(n_kv, -1, 1))
         return total.output.flatten(0, 1).transpose(0, 1)
 
     def _near(self) -> tuple[torch.Tensor, torch.Tensor] | None:
@@ -151,11 +142,8 @@ def _itself(
         value: (n_kv_heads, n_rows, 1, d_value).
         scoring: scale and softcap.
     """
-    precise = accumulation_dtype(query.dtype)
-    score = torch.linalg.vecdot(query, key[:, None]).to(precise) * scoring.scale
-    if scoring.softcap is not None:
-        score = torch.tanh(score / scoring.softcap) * scoring.softcap
-    output = value[:, None].to(precise).expand(*score.shape, value.shape[-1])
+    score = scoring.of(torch.linalg.vecdot(query, key[:, None]))
+    output = value[:, None].to(score.dtype).expand(*score.shape, value.shape[-1])
     return Attended(output.permute(2, 0, 1, 3, 4), score.permute(2, 0, 1, 3))
 
 
@@ -173,23 +161,11 @@ def _index(at: slice | Positions, like: torch.Tensor) -> slice | torch.Tensor:
 class KeysAndValues:
     """Takes the keys and values of packed tokens, and leaves the layer."""
 
-    keys: torch.Tensor = field(init=False)
-    values: torch.Tensor = field(init=False)
-    queries: torch.Tensor = field(init=False)
-    scoring: Scoring = field(init=False)
-    sinks: torch.Tensor | None = field(init=False)
+    given: AttentionInput = field(init=False)
 
-    def __call__(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        scoring: Scoring,
-        sinks: torch.Tensor | None,
-    ) -> torch.Tensor:
+    def __call__(self, given: AttentionInput) -> torch.Tensor:
         """Take them."""
-        self.keys, self.values, self.queries = key, value, query
-        self.scoring, self.sinks = scoring, sinks
+        self.given = given
         raise KeysAndValuesTaken
 
 

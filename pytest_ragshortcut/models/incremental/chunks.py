@@ -99,7 +99,7 @@ class Chunk:
         taken = KeysAndValues()
         at = as_tensor(names % self.width, hidden)
         self.frame.layer(layer, hidden, self.outfit, at, taken)
-        attention.keys, attention.values = taken.keys, taken.values
+        attention.keys, attention.values = taken.given.key, taken.given.value
 
     def _inputs(self, layer: int, names: Positions) -> torch.Tensor:
         """Gather (n_packed, d_model): a row's own states, restored clean ones, or its base's."""

@@ -16,7 +16,6 @@ from pytest_ragshortcut.errors import UnsupportedArchitectureError
 from pytest_ragshortcut.models.architectures import LayerMap
 from pytest_ragshortcut.models.incremental.passes import Passes
 from pytest_ragshortcut.models.incremental.runs import KeptRun
-from pytest_ragshortcut.models.incremental.scores import accumulation_dtype
 
 # A norm between attention and residual stream that is no RMS norm mixes the parts.
 _MAX_SPREAD = 1e-2
@@ -63,9 +62,8 @@ class ContributionReader:
         outfit = self.passes.frame.outfit(run.outfit_tokens)
         readers = torch.tensor(row.prompt.readers, device=queries[0].device)
         for index, layer in enumerate(self.passes.layers):
-            keys, values = _joined(run, index)
-            starts = outfit.window_starts[index]
-            weights = self._weights(index, queries[index], keys, readers, starts)
+            keys, values = run.keys_and_values(index)
+            weights = self._weights(index, queries[index], keys, outfit.hidden(index, readers))
             values = values.to(weights.dtype)
             projection = self._projection(index, layer, weights.shape[1], values)
             size = self._sizes(layer, weights, values, projection)
@@ -94,21 +92,13 @@ class ContributionReader:
         index: int,
         query: torch.Tensor,
         keys: torch.Tensor,
-        readers: torch.Tensor,
-        starts: torch.Tensor | None,
+        hidden: torch.Tensor,
     ) -> torch.Tensor:
         """Return (n_kv, group, n_readers, n_tokens) attention weights."""
         scoring, sinks = self.passes.scorings[index]
         n_kv = keys.shape[0]
         grouped = query.unflatten(0, (n_kv, -1))
-        scores = torch.matmul(grouped, keys[:, None].mT).to(accumulation_dtype(query.dtype))
-        scores = scores * scoring.scale
-        if scoring.softcap is not None:
-            scores = torch.tanh(scores / scoring.softcap) * scoring.softcap
-        at = torch.arange(keys.shape[1], device=keys.device)
-        hidden = at > readers[:, None]
-        if starts is not None:
-            hidden |= at < starts.to(at.device)[readers][:, None]
+        scores = scoring.of(torch.matmul(grouped, keys[:, None].mT))
         scores = scores.masked_fill(hidden, -torch.inf)
         if sinks is None:
             return scores.softmax(dim=-1)
@@ -192,14 +182,3 @@ class ContributionReader:
             output = layer.output(flat).to(values.dtype) - projection.bias
             norms.append((output * projection.direction).norm(dim=-1) * size[reader])
         return torch.stack(norms).mean(dim=0)
-
-
-def _joined(run: KeptRun, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (n_kv_heads, n_tokens, d) keys and values of a whole run."""
-    stretches = [(r, slice(start - r.first, stop - r.first)) for r, start, stop in run.providers()]
-    if len(stretches) == 1:
-        return run.keys[layer], run.values[layer]
-    return (
-        torch.cat([r.keys[layer][:, at] for r, at in stretches], dim=1),
-        torch.cat([r.values[layer][:, at] for r, at in stretches], dim=1),
-    )

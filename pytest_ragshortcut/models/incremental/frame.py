@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from inspect import signature
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
@@ -38,29 +39,25 @@ _HARMLESS = frozenset(
 )
 
 
-class PackedAttention(Protocol):
-    """Attention over packed tokens: knows which tokens belong together."""
+@dataclass(frozen=True, eq=False)
+class AttentionInput:
+    """What a layer's attention is given, for packed tokens."""
 
-    def __call__(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        scoring: Scoring,
-        sinks: torch.Tensor | None,
-    ) -> torch.Tensor:
-        """Attend.
+    query: torch.Tensor
+    """(n_heads, n_packed, d_key)."""
+    key: torch.Tensor
+    """(n_kv_heads, n_packed, d_key)."""
+    value: torch.Tensor
+    """(n_kv_heads, n_packed, d_value)."""
+    scoring: Scoring
+    """Scale and softcap."""
+    sinks: torch.Tensor | None
+    """(n_heads,) score of a key without value that every query sees, or None."""
 
-        Args:
-            query: (n_heads, n_packed, d_key).
-            key: (n_kv_heads, n_packed, d_key).
-            value: (n_kv_heads, n_packed, d_value).
-            scoring: scale and softcap.
-            sinks: (n_heads,) score of a key without value that every query sees, or None.
 
-        Returns:
-            (n_packed, n_heads, d_value).
-        """
+PackedAttention = Callable[[AttentionInput], torch.Tensor]
+"""Attention over packed tokens, which knows the ones that belong together; returns
+(n_packed, n_heads, d_value)."""
 
 
 class KeysAndValuesTaken(Exception):  # noqa: N818
@@ -195,7 +192,7 @@ class Frame:
         # Transformers' function for sdpa takes a softcap and leaves it out, and so does the model.
         capped = softcap if self._knows_softcap else None
         scoring = Scoring(query.shape[-1] ** -0.5 if scaling is None else scaling, capped)
-        output = attention(query[0], key[0], value[0], scoring, s_aux)
+        output = attention(AttentionInput(query[0], key[0], value[0], scoring, s_aux))
         return output.to(query.dtype)[None], None
 
     def _observe(self, ids: torch.Tensor) -> Outfit:

@@ -11,7 +11,7 @@ from pytest_ragshortcut.core.plans import Corruption
 from pytest_ragshortcut.core.prompts import TokenizedPrompt
 from pytest_ragshortcut.models.hooks import add_noise, attention_implementation, edited, quiet
 from pytest_ragshortcut.models.incremental.executor import IncrementalExecutor
-from pytest_ragshortcut.models.incremental.scores import Scoring, accumulation_dtype
+from pytest_ragshortcut.models.incremental.frame import AttentionInput
 
 Rows = Sequence[Corruption | None]
 """What disturbs each row; None is the clean one."""
@@ -59,19 +59,9 @@ class SuffixForward:
         return logits.view(len(rows), len(self.readers), -1)
 
     def _attention(self, layer: int, n_rows: int) -> _SharedPrefixAttention:
-        parts = [
-            (run, slice(start - run.first, stop - run.first))
-            for run, start, stop in self.run.providers(0, self.first)
-        ]
-        # Concatenated even where there is one: a graph cannot hold what was made without one.
-        keys = torch.cat([run.keys[layer][:, part] for run, part in parts], dim=1)
-        values = torch.cat([run.values[layer][:, part] for run, part in parts], dim=1)
-        seen = torch.arange(int(self.at[-1]) + 1, device=keys.device)
-        queries = self.at.to(keys.device)[:, None]
-        hidden = seen > queries
-        starts = self.outfit.window_starts[layer]
-        if starts is not None:
-            hidden |= seen < starts.to(keys.device)[queries]
+        # Copied: a graph cannot hold what was made without one.
+        keys, values = (x.clone() for x in self.run.keys_and_values(layer, self.first))
+        hidden = self.outfit.hidden(layer, self.at)
         return _SharedPrefixAttention(n_rows, keys, values, hidden)
 
 
@@ -87,28 +77,21 @@ class _SharedPrefixAttention:
     hidden: torch.Tensor
     """(n_own, n_prefix + n_own) True where a query does not see a key."""
 
-    def __call__(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        scoring: Scoring,
-        sinks: torch.Tensor | None,
-    ) -> torch.Tensor:
-        """Attend; shapes as PackedAttention has them."""
+    def __call__(self, given: AttentionInput) -> torch.Tensor:
+        """Attend."""
+        query, value = given.query, given.value
         n_kv, n_prefix = self.keys.shape[:2]
         # By key head, row, head of its group and position: each row meets its own keys alone.
         grouped = query.unflatten(0, (n_kv, -1)).unflatten(2, (self.n_rows, -1)).transpose(1, 2)
-        own_keys, own_values = (x.unflatten(1, (self.n_rows, -1))[:, :, None] for x in (key, value))
+        own_keys, own_values = (
+            x.unflatten(1, (self.n_rows, -1))[:, :, None] for x in (given.key, value)
+        )
         shape = grouped.shape[:-1]
         before = (grouped.flatten(1, 3) @ self.keys.mT).view(*shape, n_prefix)
-        scores = torch.cat([before, grouped @ own_keys.mT], dim=-1)
-        scores = scores.to(accumulation_dtype(query.dtype)) * scoring.scale
-        if scoring.softcap is not None:
-            scores = scoring.softcap * torch.tanh(scores / scoring.softcap)
+        scores = given.scoring.of(torch.cat([before, grouped @ own_keys.mT], dim=-1))
         scores = scores.masked_fill(self.hidden, -torch.inf)
-        if sinks is not None:
-            sink = sinks.to(scores.dtype).view(n_kv, 1, -1, 1, 1)
+        if given.sinks is not None:
+            sink = given.sinks.to(scores.dtype).view(n_kv, 1, -1, 1, 1)
             scores = torch.cat([scores, sink.expand(*shape, 1)], dim=-1)
         weights = scores.softmax(dim=-1).to(value.dtype)
         shared, own = weights[..., :n_prefix], weights[..., n_prefix : self.hidden.shape[1]]

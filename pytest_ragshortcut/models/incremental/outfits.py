@@ -34,6 +34,15 @@ class Outfit:
             for mine, theirs in starts
         )
 
+    def hidden(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
+        """Return (n_queries, n_keys) whether a layer hides a key, of those up to the last query."""
+        keys = torch.arange(int(queries.max()) + 1, device=queries.device)
+        hidden = keys > queries[:, None]
+        starts = self.window_starts[layer]
+        if starts is not None:
+            hidden |= keys < starts.to(keys.device)[queries][:, None]
+        return hidden
+
     def picked(self, layer: int, positions: torch.Tensor) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return a layer's arguments at positions (n_packed,)."""
         args, kwargs = self.arguments[layer]

@@ -63,17 +63,14 @@ class Passes:
             attention = replace(layouts[id(starts)], layer=index)
             is_last = index == len(self.layers) - 1
             output = self.frame.layer(index, hidden, outfit, at, taken if is_last else attention)
-            source = taken if is_last else attention
-            assert source.keys is not None
-            assert source.values is not None
-            assert source.queries is not None
-            self.scorings[index] = (source.scoring, source.sinks)
+            given = taken.given if is_last else attention.given
+            self.scorings[index] = (given.scoring, given.sinks)
             for run, part in zip(runs, parts, strict=True):
                 last = slice(max(part.start, part.stop - _LIKELY_READERS), part.stop)
-                run.queries.append(source.queries[:, last].clone())
+                run.queries.append(given.query[:, last].clone())
                 run.inputs.append(hidden[part].clone() if len(runs) > 1 else hidden)
-                run.keys.append(source.keys[:, part].contiguous())
-                run.values.append(source.values[:, part].contiguous())
+                run.keys.append(given.key[:, part].contiguous())
+                run.values.append(given.value[:, part].contiguous())
             hidden = hidden if output is None else output
 
     def queries(self, run: KeptRun, positions: tuple[int, ...]) -> list[torch.Tensor]:
@@ -101,7 +98,7 @@ class Passes:
                 hidden = kept_inputs(run, index, at)
                 taken = KeysAndValues()
                 self.frame.layer(index, hidden, outfit, as_tensor(at, hidden), taken)
-                found.append(taken.queries)
+                found.append(taken.given.query)
         return found
 
     def finals(self, works: Sequence[RowWork], outfit: Outfit) -> list[torch.Tensor]:

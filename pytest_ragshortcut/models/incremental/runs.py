@@ -56,6 +56,22 @@ class KeptRun:
         start = max(start, self.first)
         return (*before, (self, start, stop)) if stop > start else before
 
+    def keys_and_values(
+        self, layer: int, stop: int | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (n_kv_heads, n_tokens, d) a layer's keys and values up to `stop`."""
+        parts = [
+            (run, slice(start - run.first, end - run.first))
+            for run, start, end in self.providers(0, stop)
+        ]
+        if len(parts) == 1:
+            ((run, at),) = parts
+            return run.keys[layer][:, at], run.values[layer][:, at]
+        return (
+            torch.cat([run.keys[layer][:, at] for run, at in parts], dim=1),
+            torch.cat([run.values[layer][:, at] for run, at in parts], dim=1),
+        )
+
     def flattened(self) -> KeptRun:
         """Return the same run with no more than one ancestor: a root, or a tail above one."""
         parent = self.parent

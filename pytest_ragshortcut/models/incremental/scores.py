@@ -25,6 +25,14 @@ class Scoring:
     softcap: float | None = None
     """Scores become softcap * tanh(score / softcap) (Gemma 2)."""
 
+    def of(self, products: torch.Tensor) -> torch.Tensor:
+        """Turn dot products, which are used up, into scores in at least single precision."""
+        scores = products.to(accumulation_dtype(products.dtype)).mul_(self.scale)
+        if self.softcap is None:
+            return scores
+        # Not in place behind the tanh: its gradient needs what it gave.
+        return scores.div_(self.softcap).tanh_() * self.softcap
+
 
 @dataclass(frozen=True)
 class Attended:
@@ -104,10 +112,7 @@ def _attend_block(
 ) -> Attended:
     group, n_queries = query.shape[-3], query.shape[-2]
     flat = query.flatten(-3, -2)
-    scores = torch.matmul(flat, key.mT).to(accumulation_dtype(query.dtype)).mul_(scoring.scale)
-    if scoring.softcap is not None:
-        scores = scores.div_(scoring.softcap).tanh_().mul_(scoring.softcap)
-    scores = scores.unflatten(-2, (group, n_queries))
+    scores = scoring.of(torch.matmul(flat, key.mT)).unflatten(-2, (group, n_queries))
     if hidden is not None:
         scores.masked_fill_(hidden[:, None, None], -torch.inf)
     largest = scores.amax(dim=-1, keepdim=True).nan_to_num(neginf=0.0)
