@@ -17,6 +17,7 @@ from pytest_ragshortcut import (
     attention_knockout,
     causal_trace,
     context_reliance,
+    counterfactual_swap,
     parametric_reliance,
 )
 from pytest_ragshortcut.core.plans import Array
@@ -57,17 +58,20 @@ def test_a_claim_holds_and_fails_as_it_does_on_a_cpu() -> None:
 
 
 @pytest.mark.parametrize("executor", ["incremental", "reference"])
-def test_both_executors_give_every_probe_the_same_numbers(executor: Any) -> None:
+@pytest.mark.parametrize("device", ["auto", DEVICE.type])
+def test_both_executors_give_every_probe_the_same_numbers(executor: Any, device: str) -> None:
     case = RagCase(QUESTION, CONTRADICTING)
-    device, cpu = loaded("reader", executor=executor), loaded("reader", "cpu")
+    asked, cpu = loaded("reader", device, executor=executor), loaded("reader", "cpu")
+    assert asked.model.device.type == DEVICE.type
     readers: tuple[Callable[[RagModel], Array], ...] = (
+        lambda model: counterfactual_swap(model, case).follow_each,
         lambda model: attention_knockout(model, case).probability,
         lambda model: attention_contributions(model, case).summed,
         lambda model: causal_trace(model, case, corruption="mask").restored,
         lambda model: causal_trace(model, case, component="mlp", window=2).restored,
     )
     for read in readers:
-        np.testing.assert_allclose(read(device), read(cpu), rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(read(asked), read(cpu), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

@@ -12,7 +12,7 @@ import tiny
 import torch
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from untouched import in_training, state_of, untouched
 
 from pytest_ragshortcut.core.plans import (
     COMPONENTS,
@@ -26,7 +26,6 @@ from pytest_ragshortcut.core.ports import Generated
 from pytest_ragshortcut.core.prompts import Prompt
 from pytest_ragshortcut.models.architectures import map_architecture
 from pytest_ragshortcut.models.executors import Executor
-from pytest_ragshortcut.models.fingerprint import stamp
 from pytest_ragshortcut.models.incremental.executor import IncrementalExecutor
 from pytest_ragshortcut.models.rag_model import RagModel
 from pytest_ragshortcut.models.reference import ReferenceExecutor
@@ -41,7 +40,6 @@ ERRORS = (
     KeyboardInterrupt(),
     torch.OutOfMemoryError("out of memory, whatever is tried"),
 )
-HOOKS = tuple(name for name in vars(nn.Module()) if "hook" in name)
 
 Numbers = list[np.ndarray]
 
@@ -85,14 +83,6 @@ class Saboteur:
         assert raised.value is error
 
 
-def in_training(name: str, **options: Any) -> PreTrainedModel:
-    """Build a model mid-training: one layer frozen, and in evaluation mode."""
-    built = tiny.fresh(name, **options).train()
-    layer = map_architecture(built).layers[0].layer.requires_grad_(False)
-    layer.eval()
-    return built  # type: ignore[no-any-return]
-
-
 def module_at(model: PreTrainedModel, place: str) -> nn.Module:
     architecture = map_architecture(model)
     layer = architecture.layers[1]
@@ -104,27 +94,6 @@ def module_at(model: PreTrainedModel, place: str) -> nn.Module:
     }[place]
     assert isinstance(found, nn.Module)
     return found
-
-
-def state_of(model: PreTrainedModel) -> dict[str, Any]:
-    configs = {id(c): c for m in model.modules() if (c := getattr(m, "config", None)) is not None}
-    return {
-        "stamp": stamp(model),
-        "modules": [(name, id(module)) for name, module in model.named_modules()],
-        "attributes": [sorted(vars(module)) for module in model.modules()],
-        "hooks": [list(getattr(m, kind) or ()) for m in model.modules() for kind in HOOKS],
-        "training": [module.training for module in model.modules()],
-        "gradients": [(p.requires_grad, p.grad is None) for p in model.parameters()],
-        "config": repr(model.config.to_dict()),
-        "attention": [config._attn_implementation for config in configs.values()],
-        "registry": sorted(ALL_ATTENTION_FUNCTIONS),
-        "grad mode": (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
-    }
-
-
-def weights_of(model: PreTrainedModel) -> dict[str, torch.Tensor]:
-    named = [*model.named_parameters(), *model.named_buffers()]
-    return {name: tensor.detach().clone() for name, tensor in named}
 
 
 def mechanism() -> ProbePlan:
@@ -189,22 +158,19 @@ def assert_undisturbed(
         afresh: forgets what earlier questions left, so that each of them makes the same calls.
         errors: what is raised.
     """
-    before, weights = state_of(model), weights_of(model)
-    expected = ask()
-    afresh()
-    n_calls = saboteur.count(ask)
-    assert n_calls > 0
-    for call in range(1, n_calls + 1):
-        # Where there are fewer calls than errors, each of them fails with all.
-        for error in errors if n_calls < len(errors) else errors[call % len(errors) :][:1]:
-            afresh()
-            saboteur.interrupt(ask, error, call)
-            assert state_of(model) == before, (call, error)
-            assert_close(ask(), expected)
-    after = weights_of(model)
-    assert after.keys() == weights.keys()
-    assert all(torch.equal(after[name], weights[name]) for name in weights)
-    assert state_of(model) == before
+    with untouched(model):
+        before = state_of(model)
+        expected = ask()
+        afresh()
+        n_calls = saboteur.count(ask)
+        assert n_calls > 0
+        for call in range(1, n_calls + 1):
+            # Where there are fewer calls than errors, each of them fails with all.
+            for error in errors if n_calls < len(errors) else errors[call % len(errors) :][:1]:
+                afresh()
+                saboteur.interrupt(ask, error, call)
+                assert state_of(model) == before, (call, error)
+                assert_close(ask(), expected)
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -213,7 +179,7 @@ def assert_undisturbed(
 def test_an_error_in_any_call_leaves_model_and_numbers_as_they_were(
     kind: str, entry: str, place: str
 ) -> None:
-    model = in_training("llama", attention_dropout=0.5)
+    model = in_training("llama")
     saboteur = Saboteur(module_at(model, place))
     executor = EXECUTORS[kind](model, map_architecture(model))
     assert_undisturbed(model, saboteur, lambda: ENTRIES[entry](executor), executor.forget)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import tiny
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+from untouched import failing, in_training, untouched
 
 from pytest_ragshortcut.core.plans import Array, Component, Corruption, PlanRow, ProbePlan
 from pytest_ragshortcut.core.prompts import TokenizedPrompt
@@ -335,36 +336,6 @@ def test_a_gradient_that_is_no_number_is_refused() -> None:
     assert "float32" in caught.value.action
 
 
-def in_training(name: str) -> PreTrainedModel:
-    """Build a model mid-training: dropout on, one layer frozen, a gradient already there."""
-    dropouts = "attention_dropout hidden_dropout resid_pdrop dropout resid_dropout".split()
-    config = tiny.model(name).config
-    built = tiny.fresh(name, **{key: 0.5 for key in dropouts if hasattr(config, key)}).train()
-    layers = map_architecture(built).layers
-    layers[0].layer.requires_grad_(False).eval()
-    for parameter in layers[1].layer.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    return built
-
-
-def snapshot(model: PreTrainedModel) -> dict[str, Any]:
-    hooks = "_forward_hooks _forward_pre_hooks _backward_hooks _backward_pre_hooks".split()
-    return {
-        "config": repr(model.config.to_dict()),
-        "attention": model.config._attn_implementation,
-        "hooks": [list(getattr(module, kind)) for module in model.modules() for kind in hooks],
-        "training": [module.training for module in model.modules()],
-        "modules": [id(module) for module in model.modules()],
-        "parameters": [
-            (id(p), p.requires_grad, p._version, None if p.grad is None else float(p.grad.sum()))
-            for p in model.parameters()
-        ],
-        "buffers": [(b.requires_grad, b.grad is None) for b in model.buffers()],
-        "weights": [value.sum().item() for value in model.state_dict().values()],
-        "modes": (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
-    }  # fmt: skip
-
-
 def executors_of(model: PreTrainedModel) -> Iterator[Executor]:
     architecture = map_architecture(model)
     yield ReferenceExecutor(model, architecture)
@@ -377,9 +348,8 @@ def test_a_model_in_training_is_screened_without_dropout_and_left_in_training(na
     screening = asked(tiny.model(name))
     expected = whole(tiny.model(name), screening)
     for executor in executors_of(model):
-        before = snapshot(model)
-        found = estimate_effects(model, map_architecture(model), executor, screening)
-        assert snapshot(model) == before
+        with untouched(model):
+            found = estimate_effects(model, map_architecture(model), executor, screening)
         assert found == pytest.approx(expected, abs=1e-6)
 
 
@@ -390,28 +360,9 @@ def test_the_estimate_needs_no_gradients_to_be_on(outside: Any, frozen: bool) ->
     screening = asked(tiny.model("llama"))
     expected = whole(tiny.model("llama"), screening)
     for executor in executors_of(model):
-        with outside():
-            before = snapshot(model)
+        with outside(), untouched(model):
             found = estimate_effects(model, map_architecture(model), executor, screening)
-            assert snapshot(model) == before
         assert found == pytest.approx(expected, abs=1e-12)
-
-
-@contextmanager
-def failing(module: nn.Module, error: BaseException, *, call: int) -> Iterator[None]:
-    calls = 0
-
-    def fail(*_: Any) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == call:
-            raise error
-
-    handle = module.register_forward_hook(fail)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2"])
@@ -425,11 +376,9 @@ def test_an_exception_leaves_the_model_as_it_was(name: str, error: BaseException
         estimate_effects(model, architecture, executor, screening)
         for module in places:
             assert module is not None
-            before = snapshot(model)
             # The clean run is kept: the first call is the one with gradients.
-            with failing(module, error, call=1), pytest.raises(type(error)):
+            with untouched(model), failing(module, error, call=1), pytest.raises(type(error)):
                 estimate_effects(model, architecture, executor, screening)
-            assert snapshot(model) == before
 
 
 @pytest.mark.parametrize("error", [ValueError("stop"), KeyboardInterrupt()], ids=repr)
@@ -440,11 +389,9 @@ def test_so_does_one_on_the_way_back(error: BaseException, monkeypatch: pytest.M
         raise error
 
     for executor in executors_of(model):
-        before = snapshot(model)
         monkeypatch.setattr(torch.autograd, "grad", stop)
-        with pytest.raises(type(error)):
+        with untouched(model), pytest.raises(type(error)):
             estimate_effects(model, map_architecture(model), executor, asked(tiny.model("llama")))
-        assert snapshot(model) == before
 
 
 def test_a_hook_of_the_users_own_stays_and_is_called() -> None:
