@@ -74,8 +74,9 @@ def knock_out(
     windows = _windows(window, n_layers)
     rows = [PlanRow(prompt)]
     rows += [
-        PlanRow(prompt, knockouts=_cuts(prompt, source, layers, through_question))
+        PlanRow(prompt, knockouts=tuple(Knockout(*ends, layers) for ends in edges))
         for source in sources
+        for edges in [_edges(prompt, source, through_question)]
         for layers in windows
     ]
     readings = yield from read(ProbePlan(tuple(rows)))
@@ -105,12 +106,13 @@ def _windows(window: int | None, n_layers: int) -> list[tuple[int, ...]]:
     return [layer_window(center, window, n_layers) for center in range(n_layers)]
 
 
-def _cuts(
-    prompt: TokenizedPrompt, source: str, layers: tuple[int, ...], through_question: bool
-) -> tuple[Knockout, ...]:
+def _edges(
+    prompt: TokenizedPrompt, source: str, through_question: bool
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """List the positions whose keys are hidden, and from whom."""
     span = prompt.positions(source)
-    cuts = [Knockout(span, prompt.readers, layers)]
+    edges = [(span, prompt.readers)]
     if through_question:
         carriers = set(prompt.positions("question", "template")) - set(span) - set(prompt.readers)
-        cuts.append(Knockout(span, tuple(sorted(carriers)), layers))
-    return tuple(cuts)
+        edges.append((span, tuple(sorted(carriers))))
+    return edges

@@ -92,6 +92,11 @@ class Chunk:
     def _take_own_keys(
         self, layer: int, parts: dict[int, LayerWork], attention: LayerAttention
     ) -> None:
+        if all(
+            part.own is part.queries or np.array_equal(part.own, part.queries)
+            for part in parts.values()
+        ):
+            return
         names = self._named({row: part.own for row, part in parts.items()})
         if not names.size:
             return
@@ -178,6 +183,8 @@ def fill(
     where: np.ndarray[tuple[int], np.dtype[np.bool_]],
 ) -> None:
     """Fill packed tokens with the states of each row's run."""
+    if not where.any():
+        return
     numbers = {id(run): number for number, run in enumerate(runs)}
     number = np.array([numbers[id(run)] for run in runs])[row]
     for each in np.unique(number[where]):

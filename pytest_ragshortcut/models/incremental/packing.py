@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pytest_ragshortcut.core.plans import Knockout
 from pytest_ragshortcut.models.incremental.attention import LayerAttention, OwnKeys, SharedKeys
 from pytest_ragshortcut.models.incremental.runs import KeptRun
 from pytest_ragshortcut.models.incremental.schedule import LayerWork, Positions
@@ -23,6 +22,9 @@ Mask = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 # So many keys, a run's and a row's own together, are gathered into one place.
 MAX_GATHERED = 64
+
+# Behind every position, and ending before all of them.
+_NOWHERE = range(np.iinfo(np.int64).max, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +44,11 @@ class PackedRow:
         Args:
             starts: (n_tokens,) first visible key of each query; None is 0.
         """
-        work = self.work
-        if not (self.providers and work.queries.size and _is_contiguous(work.own)) or work.cuts:
+        work, own = self.work, self.work.own_stretch
+        if not (self.providers and work.queries.size and own) or work.cuts:
             return self
         run, start, stop = self.providers[-1]
-        first, last = int(work.own[0]), int(work.own[-1])
+        first, last = own[0], own[-1]
         fits = start < first <= stop and last - start < MAX_GATHERED
         # Behind its own keys' first the row sees its own alone.
         if not fits or last < work.queries[-1] or first > work.queries[0]:
@@ -112,8 +114,9 @@ class Packer:
         start, held_stop = held
         stop = np.minimum(held_stop, position + 1)
         # Own keys that reach up to the query hide all of the run's behind their first.
-        own_first = np.repeat([_first(row.work.own) for row in used], sizes)
-        own_last = np.repeat([_last(row.work.own) for row in used], sizes)
+        owned = [row.work.own_stretch or _NOWHERE for row in used]
+        own_first = np.repeat([own.start for own in owned], sizes)
+        own_last = np.repeat([own.stop - 1 for own in owned], sizes)
         stop = np.where(own_last >= stop - 1, np.minimum(stop, own_first), stop)
         high = int(stop.max())
         if high <= start:
@@ -140,13 +143,13 @@ class Packer:
         """Hide what no stretch describes: own keys with gaps between them, and cut edges."""
         at = 0
         for row, size in zip(rows, sizes, strict=True):
-            has_gaps = bool(row.work.own.size) and not _is_contiguous(row.work.own)
+            has_gaps = bool(row.work.own.size) and row.work.own_stretch is None
             if has_gaps or row.work.cuts:
                 if hidden is None:
                     hidden = np.zeros((sum(sizes), key.size), dtype=np.bool_)
                 if has_gaps:
                     hidden[at : at + size] |= np.isin(key, row.work.own)
-                hidden[at : at + size] |= self._cut(row.work.cuts, row.work.queries, key)
+                hidden[at : at + size] |= self._cut(row.work, key)
             at += size
         return hidden
 
@@ -194,17 +197,19 @@ class Packer:
         hidden: Mask = work.own > work.queries[:, None]
         if starts is not None:
             hidden |= work.own < starts[work.queries][:, None]
-        return hidden | self._cut(work.cuts, work.queries, work.own) if work.cuts else hidden
+        return hidden | self._cut(work, work.own) if work.cuts else hidden
 
-    def _cut(self, cuts: tuple[Knockout, ...], queries: Positions, keys: Positions) -> Mask:
-        """Return (n_queries, n_keys), True on the cut edges."""
-        edges = tuple((cut.sources, cut.targets) for cut in cuts)
-        name = (edges, queries.tobytes(), keys.tobytes())
+    def _cut(self, work: LayerWork, keys: Positions) -> Mask:
+        """Return (n_queries, n_keys), True on the cut edges; keys have no holes or are its own."""
+        # By identity: rows share their cuts, and to hash many positions costs as much as a mask.
+        edges = tuple((id(cut.sources), id(cut.targets)) for cut in work.cuts)
+        name = (edges, work.queries.tobytes(), int(keys[0]), int(keys[-1]), keys.size)
         if name not in self._cut_masks:
-            mask = np.zeros((queries.size, keys.size), dtype=np.bool_)
-            for sources, targets in edges:
-                mask |= np.isin(queries, targets)[:, None] & np.isin(keys, sources)
-            mask &= queries[:, None] != keys
+            mask = np.zeros((work.queries.size, keys.size), dtype=np.bool_)
+            for cut in work.cuts:
+                targeted = np.isin(work.queries, cut.targets)
+                mask |= targeted[:, None] & np.isin(keys, cut.sources)
+            mask &= work.queries[:, None] != keys
             self._cut_masks[name] = mask
         return self._cut_masks[name]
 
@@ -227,18 +232,6 @@ def _stretches(
     begins = np.cumsum([0, *(part.stop - part.start for _, part in parts)]).tolist()
     begin = dict(zip(stops, begins, strict=False))
     return parts, np.array([begin[s[:2]] if s else 0 for s in asked], dtype=np.int64)
-
-
-def _is_contiguous(own: Positions) -> bool:
-    return bool(own.size) and int(own[-1] - own[0]) + 1 == own.size
-
-
-def _first(own: Positions) -> int:
-    return int(own[0]) if _is_contiguous(own) else np.iinfo(np.int64).max
-
-
-def _last(own: Positions) -> int:
-    return int(own[-1]) if _is_contiguous(own) else -1
 
 
 def _consecutive(indices: Sequence[int]) -> list[range]:
