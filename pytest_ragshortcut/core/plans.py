@@ -132,13 +132,17 @@ class Contributions:
 
     def asked(self, row: PlanRow) -> Contributions:
         """Return what a row asks for, and NaN for the rest."""
-        n_tokens = self.summed.shape[-1]
-        sources = range(n_tokens) if row.sources is None else row.sources
-        read = np.isin(np.arange(n_tokens), np.array(sources, dtype=np.int64))
-        return Contributions(
-            np.where(read & row.heads, self.per_head, np.nan),
-            np.where(read & row.summed, self.summed, np.nan),
-        )
+
+        def asked(values: Array, wanted: bool) -> Array:
+            if wanted and row.sources is None:
+                return values
+            found = np.full_like(values, np.nan)
+            if wanted:
+                at = list(row.sources or ())
+                found[..., at] = values[..., at]
+            return found
+
+        return Contributions(asked(self.per_head, row.heads), asked(self.summed, row.summed))
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,15 +55,20 @@ class ContributionReader:
             UnsupportedArchitectureError: if a norm mixes the parts of the attention output.
         """
         n_read = len(run.ids)
-        sources = range(n_read) if row.sources is None else row.sources
-        at = [p for p in sources if p < n_read]
+        at: slice | list[int] = slice(n_read)
+        if row.sources is not None:
+            at = [p for p in row.sources if p < n_read]
         per_head, sums = [], []
+        parts, hidden = torch.empty(0), dict[int, torch.Tensor]()
         queries = self.passes.queries(run, row.prompt.readers)
         outfit = self.passes.frame.outfit(run.outfit_tokens)
         readers = torch.tensor(row.prompt.readers, device=queries[0].device)
         for index, layer in enumerate(self.passes.layers):
             keys, values = run.keys_and_values(index)
-            weights = self._weights(index, queries[index], keys, outfit.hidden(index, readers))
+            window = id(outfit.window_starts[index])
+            if window not in hidden:
+                hidden[window] = outfit.hidden(index, readers)
+            weights = self._weights(index, queries[index], keys, hidden[window])
             values = values.to(weights.dtype)
             projection = self._projection(index, layer, weights.shape[1], values)
             size = self._sizes(layer, weights, values, projection)
@@ -71,10 +76,11 @@ class ContributionReader:
                 weights, values = weights[..., at], values[:, at]
             if row.heads:
                 factors = self._head_factors(index, layer, weights.shape[1], values)
-                norms = torch.matmul(values[:, None], factors).norm(dim=-1)
-                # (n_kv, group, n_readers, n_tokens), then the mean over readers of all heads.
-                scaled = weights * norms[:, :, None] * size[None, None, :, None]
-                per_head.append(scaled.mean(dim=2).flatten(0, 1))
+                parts = _product(values, factors, parts)
+                norms = parts.unflatten(-1, (weights.shape[1], -1)).norm(dim=-1)
+                # The mean over readers: (n_kv, group, n_readers, n_tokens) -> (n_heads, n_tokens).
+                mean = (weights * size[:, None]).mean(dim=2)
+                per_head.append((mean * norms.mT).flatten(0, 1))
             if row.summed:
                 sums.append(self._sum(layer, weights, values, projection, size))
         n_tokens, n_heads = len(row.prompt.input_ids), queries[0].shape[0]
@@ -98,8 +104,9 @@ class ContributionReader:
         scoring, sinks = self.passes.scorings[index]
         n_kv = keys.shape[0]
         grouped = query.unflatten(0, (n_kv, -1))
-        scores = scoring.of(torch.matmul(grouped, keys[:, None].mT))
-        scores = scores.masked_fill(hidden, -torch.inf)
+        # As one matrix for each key head: broadcasting over the group would copy the keys.
+        products = torch.matmul(grouped.flatten(1, 2), keys.mT).view(*grouped.shape[:3], -1)
+        scores = scoring.of(products).masked_fill(hidden, -torch.inf)
         if sinks is None:
             return scores.softmax(dim=-1)
         sink = sinks.to(scores.dtype).view(n_kv, -1, 1, 1).expand(*scores.shape[:-1], 1)
@@ -123,7 +130,7 @@ class ContributionReader:
     def _head_factors(
         self, index: int, layer: LayerMap, group: int, values: torch.Tensor
     ) -> torch.Tensor:
-        """Return (n_kv, group, d_value, d_value): |v @ factors[h]| is the norm of h's part."""
+        """Return (n_kv, d_value, group * d_value): |v @ factor| is the norm of a head's part."""
         if index not in self._factors:
             assert layer.output is not None
             projection = self._projection(index, layer, group, values)
@@ -133,7 +140,8 @@ class ContributionReader:
             # Through the module, so that a quantised or adapted projection needs no special case.
             matrix = layer.output(eye).view(len(eye), -1).to(values.dtype) - projection.bias
             heads = (matrix * projection.direction).unflatten(0, (n_kv, group, width))
-            self._factors[index] = torch.linalg.qr(heads.mT, mode="r").R.mT
+            factors = torch.linalg.qr(heads.mT, mode="r").R
+            self._factors[index] = factors.flatten(1, 2).mT.contiguous()
         return self._factors[index]
 
     def _sizes(
@@ -182,3 +190,11 @@ class ContributionReader:
             output = layer.output(flat).to(values.dtype) - projection.bias
             norms.append((output * projection.direction).norm(dim=-1) * size[reader])
         return torch.stack(norms).mean(dim=0)
+
+
+def _product(values: torch.Tensor, factors: torch.Tensor, into: torch.Tensor) -> torch.Tensor:
+    """Multiply into an earlier product's memory: fresh memory costs as much as multiplying."""
+    shape = (*values.shape[:-1], factors.shape[-1])
+    if into.shape != shape or into.dtype != values.dtype or into.device != values.device:
+        into = values.new_empty(shape)
+    return torch.matmul(values, factors, out=into)
