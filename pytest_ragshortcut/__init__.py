@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_ragshortcut.core.reliance import Reliance as Reliance
     from pytest_ragshortcut.core.reliance import Verdict as Verdict
     from pytest_ragshortcut.errors import RagShortcutError as RagShortcutError
+    from pytest_ragshortcut.models.handset import hand_weighted as hand_weighted
     from pytest_ragshortcut.models.rag_model import RagModel as RagModel
     from pytest_ragshortcut.probes.arms import compare_arms as compare_arms
     from pytest_ragshortcut.probes.contributions import (
@@ -60,6 +61,7 @@ _HOMES = {
     "context_reliances": "probes.reliance",
     "contexts": "strategies.contexts",
     "counterfactual_swap": "probes.swap",
+    "hand_weighted": "models.handset",
     "parametric_reliance": "probes.reliance",
     "rag_cases": "strategies.contexts",
 }

@@ -1,4 +1,4 @@
-"""The examples in the docstrings of core, errors and testing are run."""
+"""The examples in the docstrings of core, errors, testing and hand-weighted models are run."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ import numpy as np
 import pytest
 
 import pytest_ragshortcut.core as core
+import pytest_ragshortcut.models.handset as handset
 import pytest_ragshortcut.testing as testing
 
 MODULES = [
     "pytest_ragshortcut.errors",
     *(f"pytest_ragshortcut.core.{module.name}" for module in pkgutil.iter_modules(core.__path__)),
     *(f"{testing.__name__}.{module.name}" for module in pkgutil.iter_modules(testing.__path__)),
+    *(f"{handset.__name__}.{module.name}" for module in pkgutil.iter_modules(handset.__path__)),
 ]
 # Declarations, drawings and classes: nothing that an example would say better than its name.
 WITHOUT_EXAMPLES = {"figures", "ports", "reliance", "ledger", "mechanism"}
+WITHOUT_EXAMPLES |= {"axes", "circuit", "writers"}
 
 
 @pytest.mark.parametrize("name", MODULES)
