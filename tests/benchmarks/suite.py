@@ -15,6 +15,7 @@ import torch
 from benchmarks import bounds, percell
 from benchmarks.counts import Recorder
 from benchmarks.models import Loaded, build
+from benchmarks.products import Products
 from benchmarks.rows import EARLY, ROWS, Row, run_setup
 from benchmarks.scenes import Scene, find_scene
 from benchmarks.timing import Clock, Measurement, Spread, exponent, measure
@@ -103,12 +104,29 @@ def measure_row(
     return {
         "key": row.key,
         "forwards": asdict(measured.ratio),
+        "products": None
+        if row is EARLY
+        else _products(_prepared(row, scene, settings, []), scene, settings),
         "seconds": asdict(measured.seconds),
         "count": count,
         "bound": _bound(row.key, scene, settings),
         "check": asdict(check) | {"vacuous": check.span < bounds.MIN_SPAN},
         "against": _speed_ups(row, scene, settings, measured, check.cell_seconds),
     }
+
+
+def _products(call: Callable[[], Any], scene: Scene, settings: Settings) -> Result:
+    """Time the matrix products of a call alone, in forwards."""
+    products = Products(scene.loaded)
+    with products:
+        call()
+    alone = measure(
+        Clock(settings.device),
+        prepare=lambda: products.again,
+        unit=lambda: _forward(scene),
+        repeats=settings.repeats,
+    )
+    return asdict(alone.ratio)
 
 
 def _prepared(
@@ -176,6 +194,7 @@ def _header(scene: Scene, settings: Settings) -> Result:
         "subject_at": scene.open_book.positions("subject")[0],
         "forward_seconds": asdict(Spread.of(whole)),
         "last_logits_only": asdict(kept.ratio),
+        "products": _products(lambda: _forward(scene), scene, settings),
         "rows": [],
     }
 

@@ -39,6 +39,9 @@ def short(stored: Stored) -> str:
         head = f"{shape}, {n_layers} layers. {summary(stored['machine'])}"
         parts += [f"{head}. {_SETUP[stored['setup']]}", table(header, body)]
         parts += [_early(result) for result in chosen if _is_early(result)]
+        missed = [_missed(r, row) for r in main for row in r["rows"] if _is_missed(row)]
+        if missed:
+            parts += [_missed_note(main), table(_MISSED_COLUMNS, missed)]
     return "\n\n".join(parts)
 
 
@@ -73,9 +76,10 @@ def number(value: float) -> str:
 
 
 _COLUMNS = (
-    "row", "forwards", "lowest to highest", "bound", "count", "measured / count", "max difference",
-    "values compared", "span",
+    "row", "forwards", "lowest to highest", "bound", "products alone", "count", "measured / count",
+    "max difference", "values compared", "span",
 )  # fmt: skip
+_MISSED_COLUMNS = ("missed", "T", "forwards", "aimed at", "products alone", "token-layers")
 _SETUP = {
     "inside": "Each cold row sets its model up anew.",
     "apart": "Cold rows find a model that is set up, on another prompt.",
@@ -101,7 +105,8 @@ def _sizes(result: Stored) -> str:
         f"{result['n_samples']} noise samples, subject at token {result['subject_at']}, prompt "
         f"seed {result['seed']}. One plain forward: {1000 * forward['median']:.1f} ms "
         f"({1000 * forward['low']:.1f} to {1000 * forward['high']:.1f}); with the last position's "
-        f"logits alone {number(result['last_logits_only']['median'])} of it."
+        f"logits alone {number(result['last_logits_only']['median'])} of it, its matrix products "
+        f"alone {number(result['products']['median'])}."
     )
     text = head + "\n\n" + table(_COLUMNS, map(_cells, result["rows"]))
     against = [_sentence(s) for row in result["rows"] for s in row["against"]]
@@ -116,6 +121,7 @@ def _cells(row: Stored) -> list[str]:
         number(forwards["median"]),
         f"{number(forwards['low'])} to {number(forwards['high'])}",
         _bounded(forwards["median"], row["bound"], at_most=True),
+        "-" if row["products"] is None else number(row["products"]["median"]),
         number(row["count"]),
         _over_count(forwards["median"], row["count"]),
         number(check["max_difference"]) + unit,
@@ -169,6 +175,25 @@ def _times(against: Stored | None) -> str:
 
 def _in_brackets(bound: float | None, sign: str) -> str:
     return "" if bound is None else f" ({sign} {number(bound)})"
+
+
+def _is_missed(row: Stored) -> bool:
+    return row["bound"] is not None and row["forwards"]["median"] > row["bound"]
+
+
+def _missed(result: Stored, row: Stored) -> list[str]:
+    numbers = (row["forwards"]["median"], row["bound"], row["products"]["median"], row["count"])
+    return [_TITLES[row["key"]], str(result["n_tokens"]), *map(number, numbers)]
+
+
+def _missed_note(results: Sequence[Stored]) -> str:
+    shares = [result["products"]["median"] for result in results]
+    return (
+        "Where a row misses what was aimed at: what its matrix products take by themselves, the "
+        "same products repeated and nothing else, and how many token-layers it needs, both in "
+        f"forwards. A plain forward's own products are {number(min(shares))} to "
+        f"{number(max(shares))} of it."
+    )
 
 
 def _is_early(result: Stored) -> bool:

@@ -14,6 +14,7 @@ import torch
 
 from benchmarks import counts, models, outside, rows, run, scenes, suite, tables, timing
 from benchmarks.models import Loaded
+from benchmarks.products import Products
 from pytest_ragshortcut.core.plans import (
     Corruption,
     Knockout,
@@ -23,6 +24,7 @@ from pytest_ragshortcut.core.plans import (
 )
 from pytest_ragshortcut.models.rag_model import RagModel
 
+_aten = torch.ops.aten
 QUICK = run.settings_of(run._parser().parse_args(["--quick"]))
 
 
@@ -49,8 +51,24 @@ def test_a_quick_run_measures_every_row_and_agrees_with_hooks(results: list[Any]
         assert row["forwards"]["low"] <= row["forwards"]["median"] <= row["forwards"]["high"]
         assert row["check"]["max_difference"] < 1e-3, row["key"]
         assert row["check"]["n_values"] >= 2 or row["key"] == "setup"
+        assert row["key"] == "early" or row["products"]["median"] > 0
     speed_ups = [against["key"] for row in main["rows"] for against in row["against"]]
     assert speed_ups == ["the same cells", "as shipped"]
+
+
+def test_the_products_of_a_forward_are_its_own(loaded: Loaded) -> None:
+    config = loaded.model.config
+    products = Products(loaded)
+    with products, torch.no_grad():
+        loaded.model(input_ids=torch.ones(1, 6, dtype=torch.long), use_cache=False)
+    per_layer, of_attention = 7, {_aten.bmm, _aten.matmul}
+    noted = [p for p in products.noted if p.func.overloadpacket not in of_attention]
+    assert len(noted) == per_layer * config.num_hidden_layers + 1
+    weights = {parameter.data_ptr() for parameter in loaded.model.parameters()}
+    for product in noted:
+        tensors = [arg for arg in product.args if isinstance(arg, torch.Tensor)]
+        assert any(tensor.data_ptr() in weights for tensor in tensors)
+    products.again()
 
 
 def test_results_survive_being_written_and_show_themselves(
