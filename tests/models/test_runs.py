@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pytest_ragshortcut.core.plans import Corruption, Knockout, PlanRow, ProbePlan, Restoration
 from pytest_ragshortcut.core.prompts import TokenizedPrompt
 from pytest_ragshortcut.models.incremental.executor import IncrementalExecutor
-from pytest_ragshortcut.models.incremental.runs import KeptRun, RunStore
+from pytest_ragshortcut.models.incremental.runs import KeptRun, RunStore, common_prefix
 
 N_LAYERS, N_QUERIES = 2, 3
 STATE_BYTES = 4 * N_LAYERS * (4 + 2 + 3)
@@ -170,6 +170,53 @@ def test_a_run_is_never_kept_without_those_it_needs_nor_beyond_the_bytes(
         kept_now = list(store._runs.values())
         assert sum(run.n_bytes for run in kept_now) <= store.max_bytes or len(store) == 1
         assert {r for run in kept_now for r in run.lineage()} <= set(kept_now)
+        assert store.n_bytes == sum(run.n_bytes for run in kept_now)
+
+
+@given(
+    prompts=st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6).map(tuple), max_size=20),
+    ids=st.lists(st.integers(0, 2), min_size=1, max_size=7).map(tuple),
+)
+def test_no_run_shares_more_than_the_longest_prefix(
+    prompts: list[tuple[int, ...]], ids: tuple[int, ...]
+) -> None:
+    store = RunStore(max_bytes=8 * 6 * STATE_BYTES)
+    for prompt in prompts:
+        store.add(kept(prompt))
+    run, shared = store.longest_prefix(ids)
+    assert shared == max((common_prefix(each, ids) for each in store._runs), default=0)
+    assert run is None if shared == 0 else run is not None and run.ids[:shared] == ids[:shared]
+
+
+def test_what_rows_add_to_a_run_is_weighed_when_the_store_is_trimmed() -> None:
+    one, two = kept((1,) * 4), kept((2,) * 4)
+    store = RunStore(max_bytes=2 * one.n_bytes + 100)
+    store.add(one)
+    store.add(two)
+    store.trim()
+    assert len(store) == 2
+    assert store.find(two.ids) is two
+    two.components["mlp", 0, 1] = torch.rand(100)
+    store.trim()
+    assert store.find(one.ids) is None
+    assert store.n_bytes == two.n_bytes
+
+
+def test_to_keep_one_more_run_is_no_dearer_for_those_that_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weigh, weighed = KeptRun.n_bytes.fget, []
+    assert weigh is not None
+
+    def counted_weigh(run: KeptRun) -> int:
+        weighed.append(run)
+        return int(weigh(run))
+
+    monkeypatch.setattr(KeptRun, "n_bytes", property(counted_weigh))
+    store = RunStore(max_bytes=1 << 30)
+    for number in range(100):
+        store.add(kept((number, 1)))
+    assert len(weighed) == 100
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -113,8 +114,12 @@ class RunStore:
     """Clean runs by their token ids, the least recently used dropped first."""
 
     def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
+        self.max_bytes, self.n_bytes = max_bytes, 0
         self._runs: OrderedDict[tuple[int, ...], KeptRun] = OrderedDict()
+        # In order, so that what shares most with a prompt stands next to it.
+        self._ordered: list[tuple[int, ...]] = []
+        self._sizes: dict[tuple[int, ...], int] = {}
+        self._used: set[tuple[int, ...]] = set()
 
     def find(self, ids: tuple[int, ...]) -> KeptRun | None:
         """Return the run of a prompt, if it is kept."""
@@ -125,38 +130,59 @@ class RunStore:
 
     def longest_prefix(self, ids: tuple[int, ...]) -> tuple[KeptRun | None, int]:
         """Return the run that shares most tokens with a prompt, and how many."""
+        at = bisect_left(self._ordered, ids)
         best, length = None, 0
-        for run in self._runs.values():
-            shared = common_prefix(run.ids, ids)
+        for near in self._ordered[max(0, at - 1) : at + 1]:
+            shared = common_prefix(near, ids)
             if shared > length:
-                best, length = run, shared
+                best, length = self._runs[near], shared
         return best, length
 
     def add(self, run: KeptRun) -> None:
         """Keep a run, and drop others if memory asks for it."""
+        if run.ids not in self._runs:
+            insort(self._ordered, run.ids)
         self._runs[run.ids] = run
+        self._weigh(run.ids)
         self._touch(run)
-        self.trim()
+        self._drop_others()
 
     def trim(self) -> None:
-        """Drop runs until the rest fits; a run in use lives on with whoever uses it."""
-        total = sum(run.n_bytes for run in self._runs.values())
-        while total > self.max_bytes and len(self._runs) > 1:
-            _, dropped = self._runs.popitem(last=False)
-            total -= dropped.n_bytes
+        """Weigh anew what was used since the last time, and drop runs until the rest fits.
+
+        A run in use lives on with whoever uses it.
+        """
+        for ids in self._used & self._runs.keys():
+            self._weigh(ids)
+        self._used.clear()
+        self._drop_others()
 
     def clear(self) -> None:
         """Forget every run."""
-        self._runs.clear()
+        for kept in (self._runs, self._ordered, self._sizes, self._used):
+            kept.clear()
+        self.n_bytes = 0
 
     def __len__(self) -> int:
         return len(self._runs)
+
+    def _weigh(self, ids: tuple[int, ...]) -> None:
+        size = self._runs[ids].n_bytes
+        self.n_bytes += size - self._sizes.get(ids, 0)
+        self._sizes[ids] = size
+
+    def _drop_others(self) -> None:
+        while self.n_bytes > self.max_bytes and len(self._runs) > 1:
+            ids, _ = self._runs.popitem(last=False)
+            del self._ordered[bisect_left(self._ordered, ids)]
+            self.n_bytes -= self._sizes.pop(ids)
 
     def _touch(self, run: KeptRun) -> None:
         # Ancestors last: a run is dropped before those that it needs.
         for each in run.lineage():
             if each.ids in self._runs:
                 self._runs.move_to_end(each.ids)
+                self._used.add(each.ids)
 
 
 def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
