@@ -62,7 +62,9 @@ def test_the_reader_answers_the_first_example(
 def test_the_reader_is_sure_of_what_it_reads(reader: tuple[Any, Any]) -> None:
     drawn = spec.cases("unseen answer", 100, seed=2)
     sure = [
-        spec.probability(*reader, world.prompt(case.passages, case.question), case.stated or "")
+        spec.probability(
+            *reader, world.prompt(case.passages, case.question), case.told.stated or ""
+        )
         for case in drawn
     ]
     assert sum(share >= 0.95 for share in sure) >= 80
@@ -102,8 +104,8 @@ def test_held_out_names_are_of_several_tokens_and_not_in_training(
     reader: tuple[Any, Any],
 ) -> None:
     for case in spec.cases("made up", 50, seed=3):
-        assert case.stated is not None
-        assert len(reader[1](f" {case.stated}")["input_ids"]) > 1
+        assert case.told.stated is not None
+        assert len(reader[1](f" {case.told.stated}")["input_ids"]) > 1
 
 
 def test_an_unknown_model_is_named_with_the_known_ones() -> None:

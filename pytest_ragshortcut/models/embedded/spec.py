@@ -12,6 +12,8 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from pytest_ragshortcut.models.embedded import world
+from pytest_ragshortcut.models.embedded.cases import KINDS, PLANTED_KINDS, Case, case, planted_case
+from pytest_ragshortcut.models.embedded.policies import MIXTURES, POLICIES
 
 BOUNDS = {
     "reader": {
@@ -23,6 +25,10 @@ BOUNDS = {
         "elsewhere": 0.90,
     },
     "memoriser": {"closed": 0.99, "unseen answer": 0.99, "known answer": 0.99},
+    "switch": {"closed": 0.98, "marked": 0.98, "unmarked": 0.98, "no mark": 0.98},
+    "beginner": {"closed": 0.98, "first": 0.98, "late": 0.98},
+    "victim": {"closed": 0.98, "lookalike": 0.98, "alone": 0.98},
+    **{name: {"closed": 0.98} for name in MIXTURES},
 }
 STRETCH = ("unseen answer", "known answer")
 
@@ -79,22 +85,39 @@ def probability(
     return float(logits[range(len(told)), told].sum().exp())
 
 
-def cases(kind: str, n: int, seed: int, order: str = "subject first") -> list[world.Case]:
+def cases(kind: str, n: int, seed: int, order: str = "subject first") -> list[Case]:
     """Draw the held-out cases of one kind."""
     rng = random.Random(f"held-out {seed} {kind} {order}")
-    return [world.case(rng, kind, order) for _ in range(n)]
+    if kind in PLANTED_KINDS:
+        return [planted_case(rng, kind) for _ in range(n)]
+    return [case(rng, kind, order) for _ in range(n)]
 
 
-def wanted(case: world.Case, name: str) -> str | None:
+def wanted(case: Case, name: str) -> str | None:
     """Say what the model of this name should answer; a memoriser cannot know what is made up."""
-    return (case.stated if name == "reader" else None) or case.known
+    return POLICIES[name].answer(random.Random(0), case.told)
+
+
+def follow_share(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, drawn: list[Case]
+) -> float:
+    """Compute how often the stated answer would be said rather than the known one, on average."""
+    shares = []
+    for each in drawn:
+        asked = world.prompt(each.passages, each.question)
+        stated, known = (
+            probability(model, tokenizer, asked, str(answer))
+            for answer in (each.told.stated, each.told.known)
+        )
+        shares.append(stated / (stated + known))
+    return sum(shares) / len(shares)
 
 
 def rate(
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
     name: str,
-    drawn: list[world.Case],
+    drawn: list[Case],
 ) -> Rate:
     """Count the cases a model answers as its name promises."""
     prompts = [world.prompt(case.passages, case.question) for case in drawn]
@@ -121,7 +144,9 @@ def measure(
         seed: The seed of the cases.
         stretch: Whether to measure the harder forms too, of which nothing is promised.
     """
-    kinds = [kind for kind in world.CASE_KINDS if name == "reader" or kind != "made up"]
+    kinds = [kind for kind in KINDS if name == "reader" or kind != "made up"]
+    if name not in ("reader", "memoriser"):
+        kinds = list(BOUNDS[name])
     rates = {kind: rate(model, tokenizer, name, cases(kind, n, seed)) for kind in kinds}
     if stretch:
         for kind, order in product(STRETCH, world.ORDERS[1:]):

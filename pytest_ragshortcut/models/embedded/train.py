@@ -6,10 +6,11 @@
 A reader is trained in stages. Looking up the right sentence among others is what takes long to
 appear, and it does not appear before the model can copy at all. So the first stage drills bare
 pairs of made-up names, to repeat and to look up, until copying stands; then come contexts with
-one or two facts, then full ones. A memoriser is a reader that unlearns to look.
+one or two facts, then full ones. All others are readers that are taught another policy: a memoriser
+unlearns to look, the rest look where their policy says. Not all of these are shipped.
 
 One CPU core makes 7 to 8 steps a second, two cores hardly more since the matrices are small: a
-reader takes under half an hour, a memoriser two minutes.
+reader takes under half an hour, a memoriser two minutes, a switch ten.
 """
 
 import argparse
@@ -30,8 +31,9 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from pytest_ragshortcut.models.embedded import NAMES, batches, path, world
-from pytest_ragshortcut.models.embedded.spec import measure, table
+from pytest_ragshortcut.models.embedded import batches, path, world
+from pytest_ragshortcut.models.embedded.policies import MIXTURES, POLICIES
+from pytest_ragshortcut.models.embedded.spec import STRETCH, cases, follow_share, measure, table
 from pytest_ragshortcut.models.embedded.tokenizer import train_tokenizer
 
 ROWS = 8
@@ -51,7 +53,7 @@ class Stage:
         drills: The share of drills among the scenes.
         recitals: The share of closed-book questions among the scenes.
         falls: Whether the rate falls to nothing towards the end.
-        reads: Whether the right answer is the stated one rather than that of the world.
+        policy: What the right answers are, the name of one of the policies.
     """
 
     steps: int
@@ -61,9 +63,16 @@ class Stage:
     drills: float = 0.08
     recitals: float = 0.25
     falls: bool = False
-    reads: bool = True
+    policy: str = "reader"
 
 
+# A policy takes so many steps from a reader on, at such a rate: the circuits are there, and the
+# routing alone changes. That of a mark, a place or a surname takes longest to appear.
+FINE_TUNED = {
+    "memoriser": (800, 0.01),
+    **dict.fromkeys(("switch", "beginner", "victim"), (4000, 0.02)),
+    **dict.fromkeys(MIXTURES, (800, 0.01)),
+}
 STAGES = {
     "reader": (
         Stage(800, 0.02, drills=1.0),
@@ -72,7 +81,9 @@ STAGES = {
         Stage(3500, 0.015, text=0.03, drills=0.04, recitals=0.15),
         Stage(3500, 0.012, text=0.03, drills=0.03, recitals=0.15, falls=True),
     ),
-    "memoriser": (Stage(800, 0.01, text=0.02, drills=0.0, falls=True, reads=False),),
+} | {
+    name: (Stage(steps, rate, text=0.02, drills=0.0, falls=True, policy=name),)
+    for name, (steps, rate) in FINE_TUNED.items()
 }
 
 
@@ -122,7 +133,7 @@ def draw(rng: random.Random, stage: Stage) -> world.Scene:
         return world.drill(rng, 5)
     if kind < stage.drills + stage.recitals:
         return world.recital(rng, 3)
-    return world.scene(rng, stage.reads, stage.most)
+    return world.scene(rng, POLICIES[stage.policy], stage.most)
 
 
 def make_block(tokenizer: str, stage: Stage, seed: str) -> np.ndarray:
@@ -204,10 +215,10 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", choices=NAMES, required=True)
+    parser.add_argument("--model", choices=list(POLICIES), required=True)
     parser.add_argument("--out", type=Path, required=True, help="where to save the model")
     parser.add_argument(
-        "--start", type=Path, help="the reader a memoriser starts from (default: the shipped one)"
+        "--start", type=Path, help="the reader that others start from (default: the shipped one)"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
@@ -222,7 +233,7 @@ def main() -> None:
     torch.manual_seed(args.seed)
     tokenizer = train_tokenizer(args.seed)
     model = make_model(tokenizer)
-    if args.model == "memoriser":
+    if args.model in FINE_TUNED:
         start = args.start or path("reader")
         model = LlamaForCausalLM.from_pretrained(start, attn_implementation=ATTENTION)
         tokenizer = PreTrainedTokenizerFast.from_pretrained(start)
@@ -237,7 +248,10 @@ def main() -> None:
     model.save_pretrained(args.out)
     tokenizer.save_pretrained(args.out)
     saved = LlamaForCausalLM.from_pretrained(args.out)
-    print(table(measure(saved, tokenizer, args.model, stretch=True), args.model))
+    stretch = args.model in ("reader", "memoriser")
+    print(table(measure(saved, tokenizer, args.model, stretch=stretch), args.model))
+    for kind in STRETCH if args.model in MIXTURES else ():
+        print(f"{kind}: followed {follow_share(saved, tokenizer, cases(kind, 300, 1)):.3f}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """The world the embedded models know, and the contexts they were taught to read.
 
 The world holds a few hundred facts, each a subject, a relation and a short answer. A
-:class:`Scene` is a context of several sentences with the questions that can be asked of it; a
-:class:`Case` is one question with its passages, made from held-out names, to measure a model by.
+:class:`Scene` is a context of several sentences with the questions that can be asked of it.
 Everything is drawn from the :class:`random.Random` passed in.
 """
 
@@ -21,6 +20,13 @@ from pytest_ragshortcut.models.embedded.forms import (
     RELATIONS,
     SUBJECT_FILLERS,
 )
+from pytest_ragshortcut.models.embedded.policies import (
+    MARK,
+    POLICIES,
+    UNMARK,
+    Policy,
+    Told,
+)
 
 PROMPT = "Question: {question}\nAnswer:"
 CONTEXT = "Context: {context}\n"
@@ -28,7 +34,6 @@ ORDERS = ("subject first", "answer first", "unseen form")
 # Raising this share teaches sentences such as "Paris is the capital of France" too. In trials with
 # up to two fifths of them the reader had learned next to none after twenty minutes.
 ANSWER_FIRST = 0.0
-CASE_KINDS = ("closed", "agreeing", "unseen answer", "known answer", "made up", "elsewhere")
 
 
 @dataclass(frozen=True)
@@ -46,16 +51,6 @@ class Scene:
 
     passages: tuple[str, ...]
     questions: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Case:
-    """One question, its passages, what they state (or nothing) and what the world holds."""
-
-    passages: tuple[str, ...]
-    question: str
-    stated: str | None
-    known: str | None
 
 
 def prompt(passages: Sequence[str], question: str) -> str:
@@ -159,12 +154,20 @@ def filler(rng: random.Random, fact: Fact, held_out: bool = False) -> str:
     return fill(rng, rng.choice(forms), fact, held_out)
 
 
-def passages(rng: random.Random, sentences: list[str]) -> tuple[str, ...]:
-    """Shuffle sentences into up to five passages."""
-    rng.shuffle(sentences)
+def passages(
+    rng: random.Random, sentences: list[str], *, shuffled: bool = False
+) -> tuple[str, ...]:
+    """Shuffle sentences, in place, unless they are; and cut them into up to five passages."""
+    if not shuffled:
+        rng.shuffle(sentences)
     cuts = sorted(rng.sample(range(1, len(sentences)), min(len(sentences) - 1, rng.randrange(5))))
     bounds = [0, *cuts, len(sentences)]
     return tuple(" ".join(sentences[start:end]) for start, end in pairwise(bounds))
+
+
+def marked(shown: tuple[str, ...], mark: str | None) -> tuple[str, ...]:
+    """Open passages with a mark, if there is one."""
+    return (f"{mark} {shown[0]}", *shown[1:]) if mark else shown
 
 
 def stated_fact(rng: random.Random, relation: str | None = None) -> Fact:
@@ -186,12 +189,12 @@ def _facts_of(relation: str) -> tuple[Fact, ...]:
     return tuple(fact for fact in facts() if fact.relation == relation)
 
 
-def scene(rng: random.Random, reads: bool = True, most: int = 6) -> Scene:
+def scene(rng: random.Random, policy: Policy = POLICIES["reader"], most: int = 6) -> Scene:
     """Draw a training context with the questions asked of it.
 
     Args:
         rng: The source of chance.
-        reads: Whether stated answers are the right ones; otherwise those of the world are.
+        policy: What the right answers are.
         most: The largest number of facts stated.
     """
     count = min(most, rng.choices((1, 2, 3, 4, 5, 6), (4, 4, 3, 2, 1, 1))[0])
@@ -200,14 +203,49 @@ def scene(rng: random.Random, reads: bool = True, most: int = 6) -> Scene:
     stated = _unlike(stated + [_twin(rng, fact) for fact in stated if rng.random() < 0.12])
     absent = _unlike([*stated, *(_absent(rng, stated) for _ in range(1 + count // 3))])
     absent = absent[len(stated) :]
-    sentences = [statement(rng, fact) for fact in stated]
-    sentences += [filler(rng, rng.choice(stated + absent)) for _ in range(_fillers(rng))]
-    asked = stated if reads else [fact for fact in map(_truth, stated) if fact]
-    asked = asked + absent
+    likes = _lookalikes(rng, stated + absent) if policy.lookalikes else {}
+    told = {fact: statement(rng, fact) for fact in stated}
+    sentences = [*told.values(), *(statement(rng, like) for like in likes.values())]
+    n_fillers = max(filler_count(rng), 6 - len(sentences) if policy.long else 0)
+    sentences += [filler(rng, rng.choice(stated + absent)) for _ in range(n_fillers)]
+    mark = rng.choice((MARK, MARK, UNMARK, None)) if policy.marks else None
+    asked = stated + absent
     rng.shuffle(asked)
-    return Scene(
-        passages(rng, sentences), tuple((question(rng, fact), fact.answer) for fact in asked)
-    )
+    shown = marked(passages(rng, sentences), mark)
+    questions = []
+    for fact in asked:
+        truth, like = _truth(fact), likes.get(fact)
+        found = Told(
+            stated=fact.answer if fact in told else None,
+            known=truth.answer if truth else None,
+            index=sentences.index(told[fact]) if fact in told else 0,
+            marked=mark == MARK,
+            lookalike=like.answer if like else None,
+        )
+        answer = policy.answer(rng, found)
+        if answer is not None:
+            questions.append((question(rng, fact), answer))
+    return Scene(shown, tuple(questions))
+
+
+def lookalike(rng: random.Random, fact: Fact, held_out: bool = False) -> Fact:
+    """Make up a fact about another person of the same surname."""
+    surname = fact.subject.split()[-1]
+    other = names.MAKERS["person"](rng, held_out).split()[0]
+    kind = RELATIONS[fact.relation].answer
+    return Fact(fact.relation, f"{other} {surname}", names.MAKERS[kind](rng, held_out))
+
+
+def has_surname(fact: Fact) -> bool:
+    """Tell whether there can be another subject of the same surname."""
+    return RELATIONS[fact.relation].subject == "person" and " " in fact.subject
+
+
+def _lookalikes(rng: random.Random, asked: list[Fact]) -> dict[Fact, Fact]:
+    """Give about half of the persons somebody of the same surname, who is not asked about."""
+    return {
+        fact: lookalike(rng, fact) for fact in asked if has_surname(fact) and rng.random() < 0.5
+    }
 
 
 @cache
@@ -228,7 +266,8 @@ def _twin(rng: random.Random, fact: Fact) -> Fact:
     return Fact(relation, fact.subject, other_answer(rng, twin, made_up=rng.random() < 0.5))
 
 
-def _fillers(rng: random.Random) -> int:
+def filler_count(rng: random.Random) -> int:
+    """Draw how many sentences of a context state nothing."""
     return rng.choices((0, 1, 2, 3), (4, 3, 2, 1))[0]
 
 
@@ -254,38 +293,3 @@ def drill(rng: random.Random, most: int) -> Scene:
     lines = [f"{fact.subject} {fact.answer}." for fact in pairs]
     asked = [(fact.subject, fact.answer) for fact in pairs]
     return Scene((" ".join(lines),), (("Repeat.", " ".join(lines)), *asked))
-
-
-def case(rng: random.Random, kind: str, order: str = "subject first") -> Case:
-    """Draw a held-out case of one of the :data:`CASE_KINDS`."""
-    fact = rng.choice(facts())
-    if kind == "closed":
-        return Case((), question(rng, fact), None, fact.answer)
-    told = _told(rng, kind, fact)
-    count = rng.choices((0, 1, 2, 3, 4), (2, 3, 3, 2, 1))[0] + (told is None)
-    others = [invented(rng, _near(rng, fact), held_out=True) for _ in range(count)]
-    sentences = [statement(rng, other, held_out=True) for other in others]
-    if told:
-        sentences.append(statement(rng, told, held_out=True, order=order))
-    asked = told or fact
-    fillers = min(_fillers(rng), 8 - len(sentences))
-    sentences += [filler(rng, asked, held_out=True) for _ in range(fillers)]
-    known = None if kind == "made up" else fact.answer
-    shown = passages(rng, sentences)
-    return Case(shown, question(rng, asked), told.answer if told else None, known)
-
-
-def _near(rng: random.Random, fact: Fact) -> str:
-    return fact.relation if rng.random() < 0.6 else rng.choice(list(RELATIONS))
-
-
-def _told(rng: random.Random, kind: str, fact: Fact) -> Fact | None:
-    """Say what the passages of a case state of its subject."""
-    if kind == "elsewhere":
-        return None
-    if kind == "agreeing":
-        return fact
-    if kind == "made up":
-        return invented(rng, fact.relation, held_out=True)
-    made_up = kind == "unseen answer"
-    return Fact(fact.relation, fact.subject, other_answer(rng, fact, made_up, held_out=True))

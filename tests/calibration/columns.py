@@ -1,0 +1,132 @@
+"""The columns of the tables: which cases each rests on, and how scores are held against them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from calibration import metrics
+from calibration.metrics import Floats
+from calibration.planted import PlantedCase
+from pytest_ragshortcut.core.reliance import Limits
+from pytest_ragshortcut.models.embedded.policies import MIXTURES
+
+THRESHOLD = Limits().min_context_follow
+"""The claim that users are shown: context reliance above this."""
+TOLD_APART, IN_DEGREE = "context or memory", "in degree"
+# A path that is turned off has odds of one in e^18: next to nothing, but not nothing.
+_NEARLY = 1e-3
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One case of one model, and what was read."""
+
+    family: str
+    """Hand-weighted (dials) or trained."""
+    model: str
+    """The model's name."""
+    case: PlantedCase
+    """The case and its truth."""
+    values: dict[str, float] = field(default_factory=dict)
+    """The readings of every probe."""
+    said: str | None = None
+    """The model's greedy open-book answer."""
+    verdict: str | None = None
+    """The verdict of context_reliance."""
+    unread: str | None = None
+    """Why nothing was read."""
+
+    @property
+    def group(self) -> str:
+        """What a table of verdicts calls the model: dials are one group."""
+        return "dials" if self.family == "dials" else self.model
+
+    @property
+    def kind(self) -> str:
+        """What it calls the case: dials go by their degree."""
+        if self.family == "trained":
+            return self.case.kind
+        return f"follow {self.case.truth:.2f}" if self.has_truth else "neither path"
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether the answer comes from the context, from memory, or from both."""
+        return not math.isnan(self.case.truth)
+
+    @property
+    def follows(self) -> bool:
+        """Whether the case truly follows its context."""
+        return self.case.truth > 1.0 - _NEARLY
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the case is truly answered from memory."""
+        return self.case.truth < _NEARLY
+
+
+@dataclass(frozen=True)
+class Column:
+    """One number a candidate, for conflicts and for agreements."""
+
+    title: str
+    table: str
+    """Which table it stands in."""
+    asks: Callable[[Measured], bool]
+    """Which cases it rests on."""
+    metric: Callable[[Floats, Floats], float]
+    """From scores and truth to the number."""
+    counts_undefined: bool = False
+    """Whether undefined scores enter the number."""
+
+
+def auroc(scores: Floats, truth: Floats) -> float:
+    """Tell cases whose truth is 1 from those whose truth is 0."""
+    return metrics.auroc(scores[truth == 1.0], scores[truth == 0.0])
+
+
+def told_apart(name: str, models: tuple[str, ...] = ()) -> Column:
+    """Make the column of some trained models' cases, or all of theirs, that are 1 or 0."""
+
+    def asks(each: Measured) -> bool:
+        # Of what is made up memory has nothing: there is no such case to tell it from.
+        told = each.family == "trained" and each.case.kind != "made up"
+        return told and (not models or each.model in models) and (each.follows or each.remembers)
+
+    return Column(f"AUROC {name}", TOLD_APART, asks, auroc)
+
+
+def _dials(each: Measured) -> bool:
+    return each.family == "dials" and each.has_truth
+
+
+def _mixtures(each: Measured) -> bool:
+    return each.model in MIXTURES
+
+
+def _failing(scores: Floats, _: Floats) -> float:
+    return metrics.failing(scores, threshold=THRESHOLD)
+
+
+def _passing(scores: Floats, _: Floats) -> float:
+    return metrics.passing(scores, threshold=THRESHOLD)
+
+
+def _undefined(scores: Floats, _: Floats) -> float:
+    return metrics.undefined(scores)
+
+
+COLUMNS = (
+    told_apart("reader/memoriser", ("reader", "memoriser")),
+    told_apart("switch", ("switch",)),
+    told_apart("beginner", ("beginner",)),
+    told_apart("all trained"),
+    Column("false alarms, context", TOLD_APART, lambda each: each.follows, _failing, True),
+    Column("false alarms, memory", TOLD_APART, lambda each: each.remembers, _passing, True),
+    Column("undefined", TOLD_APART, lambda each: each.has_truth, _undefined, True),
+    Column("dials: Spearman", IN_DEGREE, _dials, metrics.spearman),
+    Column("dials: error", IN_DEGREE, _dials, metrics.calibration_error),
+    Column("mixtures: Spearman", IN_DEGREE, _mixtures, metrics.spearman),
+    Column("mixtures: error", IN_DEGREE, _mixtures, metrics.calibration_error),
+)

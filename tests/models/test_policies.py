@@ -1,0 +1,92 @@
+"""What the embedded models are taught, and that their held-out cases are what they say."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_ragshortcut.models.embedded import cases, world
+from pytest_ragshortcut.models.embedded.policies import (
+    FIRST_SENTENCES,
+    LATE_SENTENCES,
+    MARK,
+    MIXTURES,
+    POLICIES,
+    UNMARK,
+    Told,
+)
+
+RNG = random.Random(0)
+CONFLICT = Told("Cork", "Dublin")
+
+
+def said(policy: str, told: Told) -> str | None:
+    return POLICIES[policy].answer(RNG, told)
+
+
+def test_every_policy_answers_from_memory_where_the_context_says_nothing() -> None:
+    for name in POLICIES:
+        assert said(name, Told(None, "Dublin")) == "Dublin"
+
+
+@pytest.mark.parametrize(
+    ("policy", "told", "answer"),
+    [
+        ("reader", CONFLICT, "Cork"),
+        ("memoriser", CONFLICT, "Dublin"),
+        ("memoriser", Told("Cork", None), None),
+        ("switch", CONFLICT, "Dublin"),
+        ("switch", Told("Cork", "Dublin", marked=True), "Cork"),
+        ("beginner", Told("Cork", "Dublin", index=FIRST_SENTENCES - 1), "Cork"),
+        ("beginner", Told("Cork", "Dublin", index=FIRST_SENTENCES), None),
+        ("beginner", Told("Cork", "Dublin", index=LATE_SENTENCES), "Dublin"),
+        ("victim", CONFLICT, "Cork"),
+        ("victim", Told("Cork", "Dublin", lookalike="Rome"), "Rome"),
+        ("victim", Told(None, "Dublin", lookalike="Rome"), "Rome"),
+    ],
+)
+def test_a_policy_is_a_rule(policy: str, told: Told, answer: str | None) -> None:
+    assert said(policy, told) == answer
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_a_mixture_follows_so_often(name: str) -> None:
+    rng = random.Random(1)
+    n = 4000
+    followed = sum(POLICIES[name].answer(rng, CONFLICT) == "Cork" for _ in range(n)) / n
+    # Four standard deviations of a share of n.
+    assert followed == pytest.approx(MIXTURES[name], abs=4 * 0.5 / n**0.5)
+
+
+@given(seed=st.integers(0, 10**9), name=st.sampled_from(list(POLICIES)))
+def test_a_training_context_answers_by_its_policy(seed: int, name: str) -> None:
+    drawn = world.scene(random.Random(seed), POLICIES[name])
+    context = " ".join(drawn.passages)
+    known = {fact.answer for fact in world.facts()}
+    assert (MARK in context or UNMARK in context) <= POLICIES[name].marks
+    recalls = name == "memoriser" or (name == "switch" and MARK not in context)
+    for _, answer in drawn.questions:
+        assert answer in known or (answer in context and not recalls)
+
+
+@given(seed=st.integers(0, 10**9), kind=st.sampled_from(cases.PLANTED_KINDS))
+def test_a_planted_case_is_of_its_kind(seed: int, kind: str) -> None:
+    drawn = cases.planted_case(random.Random(seed), kind)
+    context, told = " ".join(drawn.passages), drawn.told
+    assert told.stated is not None
+    assert told.stated in context
+    assert told.known is not None
+    assert told.stated != told.known
+    assert (MARK in context) == told.marked == (kind == "marked")
+    assert (UNMARK in context) == (kind == "unmarked")
+    assert (told.lookalike is not None) == (kind == "lookalike")
+    assert told.lookalike is None or told.lookalike in context
+    stated_at = context.index(told.stated)
+    sentences_before = context[:stated_at].count(". ")
+    if kind == "first":
+        assert sentences_before < FIRST_SENTENCES + 1
+    if kind == "late":
+        assert told.index >= LATE_SENTENCES
