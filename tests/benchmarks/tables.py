@@ -42,6 +42,8 @@ def short(stored: Stored) -> str:
         missed = [_missed(r, row) for r in main for row in r["rows"] if _is_missed(row)]
         if missed:
             parts += [_missed_note(main), table(_MISSED_COLUMNS, missed)]
+    if stored.get("tools"):
+        parts += [_TOOLS_NOTE + ".", _tools(stored["tools"])]
     return "\n\n".join(parts)
 
 
