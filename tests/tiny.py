@@ -165,6 +165,16 @@ def closeness(name: str, dtype: torch.dtype) -> float:
     return 2e-6 if name in _COMPUTE_IN_FLOAT32 else 1e-10
 
 
+def leaves_softcap_out(name: str) -> bool:
+    """Tell whether a model's own attention has no softcap where its eager attention has one.
+
+    Transformers before 5.22 run Gemma 2 under sdpa, which takes a softcap and leaves it out.
+    """
+    config = model(name).config.get_text_config()
+    capped = getattr(config, "attn_logit_softcapping", None) is not None
+    return capped and config._attn_implementation == "sdpa"
+
+
 @cache
 def model(name: str, dtype: torch.dtype | None = None) -> PreTrainedModel:
     """Return the shared model of an architecture. Tests that change it take `fresh` instead."""

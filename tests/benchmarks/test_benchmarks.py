@@ -112,15 +112,12 @@ def test_a_scene_has_the_geometry_that_the_bounds_are_for(loaded: Loaded, n_toke
     assert set(rows.span_roles()) <= set(prompt.spans)
 
 
-def test_gpt2_is_checked_by_the_same_code() -> None:
-    shape = models.Shape("gpt2", {"n_embd": 32, "n_head": 4, "n_positions": 64, "vocab_size": 300})
-    built = shape.config(2)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = models.AutoModelForCausalLM.from_config(built).eval()
-    small = Loaded(model, models.tokenizer(300), "gpt2", 2)
+def test_gpt2_is_checked_by_the_same_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"n_embd": 32, "n_head": 4, "n_positions": 64, "vocab_size": 300}
+    monkeypatch.setitem(models.SHAPES, "small", models.Shape("gpt2", sizes))
+    small = models.build("small", 2)
     scene = scenes.find_scene(small, 32, n_samples=1)
-    clock, rag = timing.Clock(), RagModel(model, small.tokenizer)
+    clock, rag = timing.Clock(), RagModel(small.model, small.tokenizer)
     for row in rows.ROWS[:5]:
         check = row.check(scene, row.run(rag, scene), 3, clock)
         assert check.max_difference < 1e-5, row.key

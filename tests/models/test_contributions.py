@@ -120,7 +120,8 @@ def test_scaled_parts_and_bias_add_up_to_what_joins_the_residual_stream(name: st
             expected = added[index][readers]
             assert expected.norm(dim=-1).min() > 1e-2
             error = (summed - expected).norm(dim=-1).max() / expected.norm(dim=-1).max()
-            assert float(error) < _TOLERANCE[built.dtype], f"layer {index}"
+            tolerance = 2e-4 if tiny.leaves_softcap_out(name) else _TOLERANCE[built.dtype]
+            assert float(error) < tolerance, f"layer {index}"
 
 
 @pytest.mark.parametrize("name", NAMES)
