@@ -54,11 +54,17 @@ def exact_softmax() -> Iterator[None]:
         yield
 
 
-def assert_agree(name: str, rows: list[PlanRow], dtype: torch.dtype | None = None) -> np.ndarray:
+def assert_agree(
+    name: str,
+    rows: list[PlanRow],
+    dtype: torch.dtype | None = None,
+    *,
+    close: float | None = None,
+) -> np.ndarray:
     plan = ProbePlan(tuple(rows))
     expected = tiny.executor(name, dtype).run(plan)
     found = incremental(name, dtype).run(plan)
-    close = tiny.closeness(name, tiny.model(name, dtype).dtype)
+    close = close or tiny.closeness(name, tiny.model(name, dtype).dtype)
     for row, one, other in zip(rows, expected, found, strict=True):
         assert other.logprobs == pytest.approx(one.logprobs, abs=close, rel=close), row
         assert other.said == one.said, row
@@ -113,7 +119,10 @@ def test_a_broad_plan_reads_the_same_on_every_architecture(
 ) -> None:
     prompt = tiny.greedy_prompt(tiny.model(name), n_prompt=14, n_answer=2)
     n_layers = len(map_architecture(tiny.model(name)).layers)
-    probabilities = assert_agree(name, broad_rows(name, prompt, n_layers), dtype)
+    # Its experts' sums are rounded to twice what the others' are.
+    single = 2e-5 if name == "granitemoe" else 1e-5
+    close = single if dtype == torch.float32 else None
+    probabilities = assert_agree(name, broad_rows(name, prompt, n_layers), dtype, close=close)
     if name not in SATURATED:
         assert np.ptp(probabilities) > MIN_SPAN
 
