@@ -133,7 +133,7 @@ class Contributions:
     def asked(self, row: PlanRow) -> Contributions:
         """Return what a row asks for, and NaN for the rest."""
 
-        def asked(values: Array, wanted: bool) -> Array:
+        def kept(values: Array, wanted: bool) -> Array:
             if wanted and row.sources is None:
                 return values
             found = np.full_like(values, np.nan)
@@ -142,7 +142,7 @@ class Contributions:
                 found[..., at] = values[..., at]
             return found
 
-        return Contributions(asked(self.per_head, row.heads), asked(self.summed, row.summed))
+        return Contributions(kept(self.per_head, row.heads), kept(self.summed, row.summed))
 
 
 @dataclass(frozen=True, eq=False)

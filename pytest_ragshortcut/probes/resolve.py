@@ -153,7 +153,7 @@ def _answers(
 
     def take(role: str, book: Book, given: str | None) -> str | tuple[int, ...]:
         if given is not None:
-            return str(_take(found, role, given))
+            return _put(found, role, (given, _GIVEN))
         generated = said[book]
         # The likeliest of the alternatives is the greedy answer.
         greedy: Generated = generated[0] if isinstance(generated, tuple) else generated
@@ -164,7 +164,7 @@ def _answers(
                 within=(opened if book == "open" else closed).text,
                 keyword=role,
             )
-        found[role] = Found(greedy.text, f"the model's greedy {book}-book answer")
+        _put(found, role, (greedy.text, f"the model's greedy {book}-book answer"))
         return greedy.token_ids
 
     return take("answer", "open", case.answer), take("memory_answer", "closed", case.memory_answer)

@@ -18,7 +18,8 @@ from benchmarks import percell
 from benchmarks.models import Loaded, build
 from benchmarks.percell import Cell, Disturbance
 from benchmarks.scenes import Scene, find_scene, spread
-from benchmarks.suite import Result, Settings, progress
+from benchmarks.suite import Result, Settings
+from benchmarks.timing import progress
 
 SCRIPTS = Path(__file__).parent / "tools"
 _TORCH = "torch==2.13.0"
@@ -51,7 +52,9 @@ def run_tools(results: Sequence[Result], settings: Settings, workdir: Path) -> l
     sizes = [result for result in results if any(row["key"] == "map" for row in result["rows"])]
     for tool in TOOLS:
         try:
-            with progress(f"{tool.name}: installing into the work directory", settings):
+            with progress(
+                f"{tool.name}: installing into the work directory", shown=settings.progress
+            ):
                 python = install(tool, workdir)
         except ToolError as error:
             found.append({"tool": tool.name, "failed": str(error)})
@@ -59,7 +62,7 @@ def run_tools(results: Sequence[Result], settings: Settings, workdir: Path) -> l
         for size in sizes:
             where = {name: size[name] for name in ("shape", "n_layers", "n_tokens")}
             try:
-                with progress(f"{tool.name}: T={size['n_tokens']}", settings):
+                with progress(f"{tool.name}: T={size['n_tokens']}", shown=settings.progress):
                     found.append({"tool": tool.name, **where, **_run(tool, python, size, workdir)})
             except ToolError as error:
                 found.append({"tool": tool.name, **where, "failed": str(error)})

@@ -20,8 +20,9 @@ from benchmarks.memory import peaks, probe
 from benchmarks.models import SHAPES
 from benchmarks.outside import run_tools
 from benchmarks.rows import EARLY, ROWS
-from benchmarks.suite import Settings, growth, measure_all, progress
+from benchmarks.suite import Settings, growth, measure_all
 from benchmarks.tables import Stored, full, short
+from benchmarks.timing import progress
 
 SCRIPT = Path(__file__).resolve()
 RESULTS = SCRIPT.parent / "results"
@@ -87,7 +88,7 @@ def measure_and_compare(settings: Settings, options: argparse.Namespace) -> Stor
         "growth": growth(results),
     }
     if not (options.quick or options.no_memory):
-        with progress("memory, in processes of its own", settings):
+        with progress("memory, in processes of its own", shown=settings.progress):
             stored["memory"] = peaks(results, SCRIPT, device=settings.device, dtype=settings.dtype)
     if options.tools:
         workdir = Path(options.workdir or tempfile.mkdtemp(prefix="benchmarks-"))

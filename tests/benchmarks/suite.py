@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -18,7 +15,7 @@ from benchmarks.models import Loaded, build
 from benchmarks.products import Products
 from benchmarks.rows import EARLY, ROWS, Row, run_setup
 from benchmarks.scenes import Scene, find_scene
-from benchmarks.timing import Clock, Measurement, Spread, exponent, measure
+from benchmarks.timing import Clock, Measurement, Spread, exponent, measure, progress
 from pytest_ragshortcut.models.rag_model import RagModel
 
 EARLY_START = 4
@@ -64,12 +61,12 @@ def measure_all(settings: Settings) -> list[Result]:
 def measure_size(loaded: Loaded, n_tokens: int, settings: Settings) -> Result:
     """Measure every row at one number of tokens."""
     where = f"{loaded.shape} x{loaded.n_layers}, T={n_tokens}"
-    with progress(f"{where}: choosing a prompt", settings):
+    with progress(f"{where}: choosing a prompt", shown=settings.progress):
         scene = find_scene(loaded, n_tokens, n_samples=settings.n_samples)
     result = _header(scene, settings)
     for row in ROWS:
         if settings.wants(row):
-            with progress(f"{where}: {row.title}", settings):
+            with progress(f"{where}: {row.title}", shown=settings.progress):
                 result["rows"].append(measure_row(row, scene, settings))
     return result
 
@@ -77,7 +74,7 @@ def measure_size(loaded: Loaded, n_tokens: int, settings: Settings) -> Result:
 def measure_early(loaded: Loaded, n_tokens: int, settings: Settings) -> Result:
     """Measure the map where the corrupted span stands early; once, because it is slow."""
     where = f"{loaded.shape} x{loaded.n_layers}, T={n_tokens}"
-    with progress(f"{where}: {EARLY.title}", settings):
+    with progress(f"{where}: {EARLY.title}", shown=settings.progress):
         options = {"n_samples": settings.n_samples, "subject_at": EARLY_START}
         scene = find_scene(loaded, n_tokens, **options)
         result = _header(scene, settings)
@@ -241,17 +238,3 @@ def growth(results: Sequence[Result]) -> list[Result]:
                     | {"exponent": fit}
                 )
     return fits
-
-
-@contextmanager
-def progress(text: str, settings: Settings) -> Iterator[None]:
-    """Say on standard error what is under way, and how long it took."""
-    if not settings.progress:
-        yield
-        return
-    start = time.perf_counter()
-    print(f"{text} ...", end=" ", flush=True, file=sys.stderr)
-    try:
-        yield
-    finally:
-        print(f"{time.perf_counter() - start:.0f} s", flush=True, file=sys.stderr)

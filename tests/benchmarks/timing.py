@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -95,3 +97,17 @@ def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
         2.0
     """
     return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0])
+
+
+@contextmanager
+def progress(text: str, *, shown: bool) -> Iterator[None]:
+    """Say on standard error what is under way, and how long it took."""
+    if not shown:
+        yield
+        return
+    start = time.perf_counter()
+    print(f"{text} ...", end=" ", flush=True, file=sys.stderr)
+    try:
+        yield
+    finally:
+        print(f"{time.perf_counter() - start:.0f} s", flush=True, file=sys.stderr)

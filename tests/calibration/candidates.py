@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pytest_ragshortcut.core.effects import share
+
 Values = Mapping[str, float]
 
 FLOOR = 0.01
@@ -35,8 +37,7 @@ def ratio(part: float, other: float) -> float:
         >>> ratio(0.75, 0.25), ratio(0.001, 0.002)
         (0.75, nan)
     """
-    total = part + other
-    return part / total if total >= FLOOR else float("nan")
+    return share(part, other) if part + other >= FLOOR else float("nan")
 
 
 def positive(effect: float) -> float:

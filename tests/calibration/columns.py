@@ -14,6 +14,7 @@ from pytest_ragshortcut.models.embedded.policies import MIXTURES
 
 THRESHOLD = Limits().min_context_follow
 """The claim that users are shown: context reliance above this."""
+CONTEXTS = ("conflict", "agreement")
 TOLD_APART, IN_DEGREE = "context or memory", "in degree"
 # A path that is turned off has odds of one in e^18: next to nothing, but not nothing.
 _NEARLY = 1e-3
@@ -49,6 +50,11 @@ class Measured:
         if self.family == "trained":
             return self.case.kind
         return f"follow {self.case.truth:.2f}" if self.has_truth else "neither path"
+
+    @property
+    def context(self) -> str:
+        """Which of CONTEXTS the case has."""
+        return CONTEXTS[self.case.agrees]
 
     @property
     def has_truth(self) -> bool:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
 from benchmarks.counts import Recorder
+from benchmarks.timing import progress
 
 from calibration.candidates import CANDIDATES, Candidate
-from calibration.columns import COLUMNS, Column, Measured
+from calibration.columns import COLUMNS, CONTEXTS, Column, Measured
 from calibration.metrics import middle
 from calibration.paper import paper_rows
 from calibration.planted import DIALS, Planted, dialled_models, trained_models
@@ -27,7 +25,6 @@ from pytest_ragshortcut.probes.reliance import context_reliances
 from pytest_ragshortcut.probes.resolve import resolve
 
 Result = dict[str, Any]
-CONTEXTS = {"conflict": False, "agreement": True}
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ def study(settings: Settings) -> Result:
     lengths: list[float] = []
     paper: list[Result] = []
     for planted in _planted(settings):
-        with progress(f"{planted.name}: {len(planted.cases)} cases", settings):
+        with progress(f"{planted.name}: {len(planted.cases)} cases", shown=settings.progress):
             model = planted.load()
             found = list(measure(model, planted, settings.packed))
             measured += found
@@ -107,16 +104,14 @@ def measure(model: RagModel, planted: Planted, packed: int) -> Iterator[Measured
             else:
                 unread = type(values).__name__
                 yield Measured(planted.family, planted.name, case, unread=unread)
-        # Looking through the runs that are kept takes longer with each; none is of use again.
-        model.forget()
 
 
 def track(candidate: Candidate, measured: Sequence[Measured]) -> dict[str, Result]:
     """Hold a candidate against the truth, column by column."""
     scored = [(m, candidate.score(m.values)) for m in measured if not m.unread]
     cells: dict[str, Result] = {}
-    for column, (context, agrees) in product(COLUMNS, CONTEXTS.items()):
-        picked = [(m, s) for m, s in scored if m.case.agrees == agrees and column.asks(m)]
+    for column, context in product(COLUMNS, CONTEXTS):
+        picked = [(m, s) for m, s in scored if m.context == context and column.asks(m)]
         if picked:
             cells.setdefault(column.title, {})[context] = _cell(column, picked)
     return cells
@@ -152,33 +147,19 @@ def prices(
 
 def verdicts(measured: Sequence[Measured]) -> list[Result]:
     """Count the verdicts of each planted kind."""
-    groups: dict[tuple[str, str, bool], list[Measured]] = {}
+    groups: dict[tuple[str, str, str], list[Measured]] = {}
     for each in measured:
-        groups.setdefault((each.group, each.kind, each.case.agrees), []).append(each)
+        groups.setdefault((each.group, each.kind, each.context), []).append(each)
     return [
         {
             "model": model,
             "kind": kind,
-            "context": "agreement" if agrees else "conflict",
+            "context": context,
             "planted": group[0].case.truth,
             "n": len(group),
             "counts": Counter(m.verdict for m in group if m.verdict),
             "taught": sum(bool(m.said and m.case.wanted) for m in group),
             "as_taught": sum(m.said == m.case.wanted for m in group if m.said),
         }
-        for (model, kind, agrees), group in groups.items()
+        for (model, kind, context), group in groups.items()
     ]
-
-
-@contextmanager
-def progress(text: str, settings: Settings) -> Iterator[None]:
-    """Say on standard error what is under way, and how long it took."""
-    if not settings.progress:
-        yield
-        return
-    start = time.process_time()
-    print(f"{text} ...", end=" ", flush=True, file=sys.stderr)
-    try:
-        yield
-    finally:
-        print(f"{time.process_time() - start:.0f} s", flush=True, file=sys.stderr)

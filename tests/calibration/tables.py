@@ -9,11 +9,10 @@ from typing import Any
 from benchmarks.machine import summary
 from benchmarks.tables import number, table
 
-from calibration.columns import COLUMNS, IN_DEGREE, THRESHOLD, TOLD_APART, Column
+from calibration.columns import COLUMNS, CONTEXTS, IN_DEGREE, THRESHOLD, TOLD_APART, Column
 from pytest_ragshortcut.core.reliance import Verdict
 
 Stored = dict[str, Any]
-CONTEXTS = ("conflict", "agreement")
 
 
 def report(stored: Stored) -> str:

@@ -6,6 +6,7 @@ import math
 import time
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,16 +73,15 @@ precisions = pytest.mark.parametrize(("architecture", "dtype"), CLOSENESS)
 def made(
     architecture: str, context: float = 0.3, memory: float = 0.6, dtype: torch.dtype = torch.float32
 ) -> HandWeightedModel:
-    return hand_weighted(
-        FACTS,
-        answers=ANSWERS,
-        context=context,
-        memory=memory,
-        architecture=architecture,
-        dtype=dtype,
-        n_positions=512,
-        words=["was born in"],
-    )
+    smaller = {"n_positions": 512, "words": ["was born in"]}
+    return built(architecture, context, memory, dtype, **smaller)
+
+
+def built(
+    architecture: str, context: float, memory: float, dtype: torch.dtype, **options: Any
+) -> HandWeightedModel:
+    asked = {"architecture": architecture, "context": context, "memory": memory, "dtype": dtype}
+    return hand_weighted(FACTS, answers=ANSWERS, **asked, **options)
 
 
 def probability(model: RagModel, case: RagCase, *answers: str, book: str = "open") -> list[float]:
@@ -157,14 +157,7 @@ def test_closed_book_answers_are_the_facts(architecture: str, dtype: torch.dtype
 def test_a_conflict_is_split_as_the_dials_say(
     architecture: str, dtype: torch.dtype, context: float, memory: float
 ) -> None:
-    model = hand_weighted(
-        FACTS,
-        answers=ANSWERS,
-        context=context,
-        memory=memory,
-        architecture=architecture,
-        dtype=dtype,
-    )
+    model = built(architecture, context, memory, dtype)
     within = CLOSENESS[architecture, dtype]
     assert_as_expected(model, CONFLICT, "Eavan Boland", ["Rome"], within)
     stated, remembered = probability(model, CONFLICT, "Rome", "Dublin")

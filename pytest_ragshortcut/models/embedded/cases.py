@@ -7,6 +7,7 @@ from pytest_ragshortcut.models.embedded.forms import RELATIONS
 from pytest_ragshortcut.models.embedded.policies import (
     FIRST_SENTENCES,
     LATE_SENTENCES,
+    LONG,
     MARK,
     UNMARK,
     Told,
@@ -71,8 +72,8 @@ def planted_case(rng: random.Random, kind: str) -> Case:
     count = rng.randint(1, 3)
     others = [invented(rng, _near(rng, fact), held_out=True) for _ in range(count)]
     sentences += [statement(rng, other, held_out=True) for other in others]
-    n_fillers = max(filler_count(rng), LATE_SENTENCES + 2 - len(sentences))
-    n_fillers = n_fillers if kind in ("first", "late") else filler_count(rng)
+    is_long = kind in ("first", "late")
+    n_fillers = max(filler_count(rng), LONG - len(sentences) if is_long else 0)
     sentences += [filler(rng, fact, held_out=True) for _ in range(n_fillers)]
     rng.shuffle(sentences)
     index = rng.randint(*_places(kind, len(sentences)))

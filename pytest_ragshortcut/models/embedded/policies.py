@@ -17,6 +17,8 @@ FIRST_SENTENCES = 2
 """The first sentences of a context, by number, which `beginner` reads."""
 LATE_SENTENCES = 4
 """The index from which on it does not; what stands between is left undecided."""
+LONG = LATE_SENTENCES + 2
+"""How many sentences a context has that is to have late ones."""
 
 
 @dataclass(frozen=True)

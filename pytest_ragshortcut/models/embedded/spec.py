@@ -30,6 +30,11 @@ BOUNDS = {
     "victim": {"closed": 0.98, "lookalike": 0.98, "alone": 0.98},
     **{name: {"closed": 0.98} for name in MIXTURES},
 }
+# Of the rest nothing is promised, or nothing can be known.
+_MEASURED = {
+    "reader": KINDS,
+    "memoriser": tuple(kind for kind in KINDS if kind != "made up"),
+}
 STRETCH = ("unseen answer", "known answer")
 
 
@@ -144,9 +149,7 @@ def measure(
         seed: The seed of the cases.
         stretch: Whether to measure the harder forms too, of which nothing is promised.
     """
-    kinds = [kind for kind in KINDS if name == "reader" or kind != "made up"]
-    if name not in ("reader", "memoriser"):
-        kinds = list(BOUNDS[name])
+    kinds = _MEASURED.get(name, tuple(BOUNDS[name]))
     rates = {kind: rate(model, tokenizer, name, cases(kind, n, seed)) for kind in kinds}
     if stretch:
         for kind, order in product(STRETCH, world.ORDERS[1:]):

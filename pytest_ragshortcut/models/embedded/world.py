@@ -21,6 +21,7 @@ from pytest_ragshortcut.models.embedded.forms import (
     SUBJECT_FILLERS,
 )
 from pytest_ragshortcut.models.embedded.policies import (
+    LONG,
     MARK,
     POLICIES,
     UNMARK,
@@ -206,7 +207,7 @@ def scene(rng: random.Random, policy: Policy = POLICIES["reader"], most: int = 6
     likes = _lookalikes(rng, stated + absent) if policy.lookalikes else {}
     told = {fact: statement(rng, fact) for fact in stated}
     sentences = [*told.values(), *(statement(rng, like) for like in likes.values())]
-    n_fillers = max(filler_count(rng), 6 - len(sentences) if policy.long else 0)
+    n_fillers = max(filler_count(rng), LONG - len(sentences) if policy.long else 0)
     sentences += [filler(rng, rng.choice(stated + absent)) for _ in range(n_fillers)]
     mark = rng.choice((MARK, MARK, UNMARK, None)) if policy.marks else None
     asked = stated + absent

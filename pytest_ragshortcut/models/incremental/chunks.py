@@ -92,10 +92,8 @@ class Chunk:
     def _take_own_keys(
         self, layer: int, parts: dict[int, LayerWork], attention: LayerAttention
     ) -> None:
-        if all(
-            part.own is part.queries or np.array_equal(part.own, part.queries)
-            for part in parts.values()
-        ):
+        # Where rows' own keys are those of what passes through the layer, it gives them by itself.
+        if all(np.array_equal(part.own, part.queries) for part in parts.values()):
             return
         names = self._named({row: part.own for row, part in parts.items()})
         if not names.size:

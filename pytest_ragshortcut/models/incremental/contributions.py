@@ -72,8 +72,7 @@ class ContributionReader:
             values = values.to(weights.dtype)
             projection = self._projection(index, layer, weights.shape[1], values)
             size = self._sizes(layer, weights, values, projection)
-            if row.sources is not None:
-                weights, values = weights[..., at], values[:, at]
+            weights, values = weights[..., at], values[:, at]
             if row.heads:
                 factors = self._head_factors(index, layer, weights.shape[1], values)
                 parts = _product(values, factors, parts)
