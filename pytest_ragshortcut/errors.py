@@ -10,6 +10,7 @@ RagShortcutError
 │   └── PromptTooLongError
 ├── ModelError                  the checkpoint, its tokenizer, its architecture
 │   ├── CheckpointNotFoundError
+│   ├── AlteredWeightsError
 │   ├── TokenizerError
 │   ├── TemplateError
 │   ├── UnsupportedArchitectureError
@@ -167,6 +168,20 @@ class CheckpointNotFoundError(ModelError):
             expected="A directory with config.json, model.safetensors and a fast tokenizer, "
             "a model name in the local cache, or embedded:reader",
             action="Check the path, and that it is relative to the folder pytest runs in",
+        )
+
+
+class AlteredWeightsError(ModelError):
+    """Raised when a file of an embedded model is not the one shipped."""
+
+    def __init__(self, *, name: str, files: Sequence[str]) -> None:
+        self.name, self.files = name, tuple(files)
+        super().__init__(
+            f"{name} is not the model shipped; altered or missing: {listed(files)}",
+            where="pytest_ragshortcut/models/embedded/weights",
+            expected="Files with the checksums of SHA256SUMS; what the model does is known of "
+            "these alone",
+            action="Reinstall the package: pip install --force-reinstall pytest-ragshortcut",
         )
 
 

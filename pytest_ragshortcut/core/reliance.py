@@ -52,7 +52,9 @@ class Limits:
     """Mean follow up to which memory is said to carry it."""
     min_mass: float = 0.05
     """Mean p(o') + p(m) below which neither accounts for the answer."""
-    min_known: float = 0.5
+    min_kept: float = 0.5
+    """Share of p(answer) left after the swap from which the swap did not touch the answer."""
+    min_known: float = 0.9
     """Closed-book probability of the memory answer from which the model is said to know it."""
 
 
@@ -84,28 +86,49 @@ def verdict(swap: SwapResult, *, known: float, limits: Limits) -> tuple[Verdict,
         known: closed-book probability of the memory answer.
         limits: where one verdict ends and the next begins.
     """
-    low, high = float(swap.follow_each.min()), float(swap.follow_each.max())
     if swap.mass < limits.min_mass:
-        return Verdict.UNGROUNDED, (
-            f"after the swap p(substitute) + p(memory answer) is {swap.mass:.3g}, "
-            f"below min_mass {limits.min_mass:.3g}"
-        )
-    if low <= limits.max_memory_follow and high >= limits.min_context_follow:
+        return _unaccounted(swap, limits)
+    sides = {_side(float(follow), limits) for follow in swap.follow_each}
+    if len(sides) > 1:
+        low, high = float(swap.follow_each.min()), float(swap.follow_each.max())
         return Verdict.UNDECIDED, (
-            f"the substitutes disagree: follow lies between {low:.2f} and {high:.2f}"
+            f"the substitutes disagree, {' and '.join(sorted(sides))}: follow lies between "
+            f"{low:.2f} and {high:.2f}"
         )
-    if swap.follow >= limits.min_context_follow:
-        if known >= limits.min_known:
-            return Verdict.SHORTCUT, (
-                f"closed-book it says {swap.memory_answer!r} with p {known:.2f}, and with the "
-                f"context it follows the swap ({swap.follow:.2f})"
-            )
-        return Verdict.CONTEXT, f"it follows the swap ({swap.follow:.2f})"
-    if swap.follow <= limits.max_memory_follow:
+    (side,) = sides
+    if side == Verdict.MEMORY:
         return Verdict.MEMORY, (
             f"after the swap it still says {swap.memory_answer!r} (follow {swap.follow:.2f})"
         )
-    return Verdict.MIXED, f"follow is {swap.follow:.2f}, between memory and context"
+    if side == Verdict.MIXED:
+        return Verdict.MIXED, f"follow is {swap.follow:.2f}, between memory and context"
+    if known >= limits.min_known:
+        return Verdict.SHORTCUT, (
+            f"closed-book it says {swap.memory_answer!r} with p {known:.2f}, and with the "
+            f"context it follows the swap ({swap.follow:.2f})"
+        )
+    return Verdict.CONTEXT, f"it follows the swap ({swap.follow:.2f})"
+
+
+def _side(follow: float, limits: Limits) -> Verdict:
+    """Say what one substitute tells by itself."""
+    if follow >= limits.min_context_follow:
+        return Verdict.CONTEXT
+    return Verdict.MEMORY if follow <= limits.max_memory_follow else Verdict.MIXED
+
+
+def _unaccounted(swap: SwapResult, limits: Limits) -> tuple[Verdict, str]:
+    """Decide where neither the substitute nor the memory answer is said after the swap."""
+    neither = (
+        f"after the swap p(substitute) + p(memory answer) is {swap.mass:.3g}, "
+        f"below min_mass {limits.min_mass:.3g}"
+    )
+    if swap.kept < limits.min_kept:
+        return Verdict.UNDECIDED, (
+            f"the swap took the answer away (to {swap.kept:.0%} of its p), but put neither in its "
+            f"place: {neither}"
+        )
+    return Verdict.UNGROUNDED, f"the answer stays whatever the context states: {neither}"
 
 
 @dataclass(frozen=True, eq=False)

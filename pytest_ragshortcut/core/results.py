@@ -170,10 +170,14 @@ class SwapResult(Result):
     """What the context said before the swap."""
     memory_answer: str
     """What parametric memory says."""
+    clean_probability: float
+    """p(a), the answer in question, before the swap."""
     substitutes: tuple[str, ...]
     """(n,) what the context said instead."""
+    answer_probability: Array
+    """(n,) p(a) in the prompts swapped to them."""
     substitute_probability: Array
-    """(n,) p(o') in the prompt swapped to it."""
+    """(n,) p(o'), each in the prompt swapped to it."""
     memory_probability: Array
     """(n,) p(m) in the same prompts."""
     follow_each: Array
@@ -192,6 +196,12 @@ class SwapResult(Result):
     def mass(self) -> float:
         """Mean of p(o') + p(m): how much of what the model may say the two account for."""
         return float((self.substitute_probability + self.memory_probability).mean())
+
+    @property
+    def kept(self) -> float:
+        """Mean p(a) after the swap, relative to p(a) before it; NaN where that was 0."""
+        after = float(self.answer_probability.mean())
+        return after / self.clean_probability if self.clean_probability > 0.0 else math.nan
 
     @property
     def memorization_ratio(self) -> float:

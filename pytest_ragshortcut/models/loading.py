@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from pytest_ragshortcut.config import DTYPES
-from pytest_ragshortcut.errors import CheckpointNotFoundError, OptionError
+from pytest_ragshortcut.errors import AlteredWeightsError, CheckpointNotFoundError, OptionError
 from pytest_ragshortcut.models import embedded
 
 EMBEDDED_PREFIX = "embedded:"
@@ -56,6 +56,7 @@ def load(
 
     Raises:
         CheckpointNotFoundError: if there is no such checkpoint, or it cannot be read.
+        AlteredWeightsError: if an embedded model is not the one shipped.
         OptionError: if the dtype or the device means nothing.
     """
     path = _resolve(name)
@@ -84,6 +85,8 @@ def _resolve(name: str) -> str:
             known = ", ".join(EMBEDDED_PREFIX + known for known in embedded.NAMES)
             reason = f"the embedded models are {known}"
             raise CheckpointNotFoundError(name=name, reason=reason)
+        if altered := embedded.altered(short):
+            raise AlteredWeightsError(name=name, files=altered)
         return str(embedded.path(short))
     looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
     if looks_local and not Path(name).expanduser().is_dir():

@@ -20,7 +20,7 @@ from pytest_ragshortcut.probes.resolve import Resolved, find_substitutes, resolv
 def counterfactual_swap(
     model: ProbeModel, case: RagCase, substitutes: Sequence[str] | None = None
 ) -> SwapResult:
-    """Replace the context answer everywhere in the context, and read both answers.
+    """Replace the context answer everywhere in the context, and read what is said then.
 
     Args:
         model: the model to ask.
@@ -44,19 +44,21 @@ def swap_resolved(model: ProbeModel, resolved: Resolved) -> Inquiry[tuple[SwapRe
     """Swap a completed case; also say how the substitutes were found."""
     chosen, how = yield from find_substitutes(resolved)
     chosen = _different(chosen, resolved)
-    rows = []
+    rows = [PlanRow(resolved.open_book)]
     for substitute in chosen:
         swapped = resolved.case.swapped(str(resolved.case.context_answer), substitute)
         prompt = model.tokenize(model.render(swapped))
-        rows.append(PlanRow(model.reading(prompt, substitute)))
-        rows.append(PlanRow(model.reading(prompt, resolved.memory)))
-    readings = yield from read(ProbePlan(tuple(rows)))
-    substituted, remembered = readings[::2], readings[1::2]
+        answers = (substitute, resolved.memory, resolved.answer)
+        rows += [PlanRow(model.reading(prompt, answer)) for answer in answers]
+    clean, *readings = yield from read(ProbePlan(tuple(rows)))
+    substituted, remembered, unmoved = readings[::3], readings[1::3], readings[2::3]
     result = SwapResult(
         prompt=resolved.open_book,
         context_answer=str(resolved.case.context_answer),
         memory_answer=str(resolved.case.memory_answer),
+        clean_probability=clean.probability,
         substitutes=chosen,
+        answer_probability=np.array([r.probability for r in unmoved]),
         substitute_probability=np.array([r.probability for r in substituted]),
         memory_probability=np.array([r.probability for r in remembered]),
         follow_each=np.array(

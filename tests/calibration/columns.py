@@ -108,7 +108,16 @@ def _dials(each: Measured) -> bool:
 
 
 def _mixtures(each: Measured) -> bool:
-    return each.model in MIXTURES
+    """Tell mixtures from the rest; reader and memoriser are those of all and of nothing."""
+    return each.model in (*MIXTURES, "reader", "memoriser") and each.case.kind != "made up"
+
+
+def _spearman_by_degree(scores: Floats, truth: Floats) -> float:
+    return metrics.spearman(*metrics.by_degree(scores, truth))
+
+
+def _error_by_degree(scores: Floats, truth: Floats) -> float:
+    return metrics.calibration_error(*metrics.by_degree(scores, truth))
 
 
 def _failing(scores: Floats, _: Floats) -> float:
@@ -127,12 +136,16 @@ COLUMNS = (
     told_apart("reader/memoriser", ("reader", "memoriser")),
     told_apart("switch", ("switch",)),
     told_apart("beginner", ("beginner",)),
+    told_apart("victim/memoriser", ("victim", "memoriser")),
+    told_apart("copier/memoriser", ("copier", "memoriser")),
     told_apart("all trained"),
     Column("false alarms, context", TOLD_APART, lambda each: each.follows, _failing, True),
     Column("false alarms, memory", TOLD_APART, lambda each: each.remembers, _passing, True),
     Column("undefined", TOLD_APART, lambda each: each.has_truth, _undefined, True),
     Column("dials: Spearman", IN_DEGREE, _dials, metrics.spearman),
     Column("dials: error", IN_DEGREE, _dials, metrics.calibration_error),
+    Column("mixtures: Spearman by degree", IN_DEGREE, _mixtures, _spearman_by_degree),
+    Column("mixtures: error by degree", IN_DEGREE, _mixtures, _error_by_degree),
     Column("mixtures: Spearman", IN_DEGREE, _mixtures, metrics.spearman),
     Column("mixtures: error", IN_DEGREE, _mixtures, metrics.calibration_error),
 )

@@ -71,6 +71,25 @@ def calibration_error(scores: ArrayLike, truth: ArrayLike) -> float:
     return float(np.abs(left - right).mean()) if left.size else float("nan")
 
 
+def by_degree(scores: ArrayLike, truth: ArrayLike) -> tuple[Floats, Floats]:
+    """Average the scores of each planted degree.
+
+    Args:
+        scores: (n,) scores in [0, 1].
+        truth: (n,) planted degrees in [0, 1].
+
+    Returns:
+        (k,) mean scores, and the (k,) different degrees, ascending.
+
+    Example:
+        >>> by_degree([0.25, 0.75, 0.0, float("nan")], [0.5, 0.5, 0.0, 0.0])
+        (array([0. , 0.5]), array([0. , 0.5]))
+    """
+    left, right = both(scores, truth)
+    degrees = np.unique(right)
+    return np.array([left[right == degree].mean() for degree in degrees]), degrees
+
+
 def failing(scores: ArrayLike, *, threshold: float) -> float:
     """Return the share of scores of which `score > threshold` does not hold, undefined ones too.
 

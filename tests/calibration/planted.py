@@ -18,7 +18,7 @@ from pytest_ragshortcut.models.handset import expected_follow, hand_weighted
 from pytest_ragshortcut.models.handset.writers import ARCHITECTURES, Architecture
 from pytest_ragshortcut.models.rag_model import RagModel
 
-Attribute = Literal["stated", "lookalike"]
+Attribute = Literal["stated", "lookalike", "elsewhere"]
 NEITHER = float("nan")
 
 
@@ -41,6 +41,7 @@ _CONTRADICTING = (Asked("unseen answer"), Asked("known answer"))
 ASKED: dict[str, tuple[Asked, ...]] = {
     "reader": (*_CONTRADICTING, Asked("made up")),
     "memoriser": _CONTRADICTING,
+    "copier": (Asked("lone"), Asked("another's", "elsewhere")),
     "switch": (Asked("marked"), Asked("unmarked"), Asked("no mark")),
     "beginner": (Asked("first"), Asked("late")),
     "victim": (Asked("alone"), Asked("lookalike", "lookalike"), Asked("lookalike")),
@@ -122,13 +123,11 @@ def truth(name: str, case: Case, attribute: str) -> float:
         attribute: the answer of the context that is asked about.
 
     Returns:
-        What a mixture was taught; else 1 where its policy answers the attribute, 0 where it
-        answers from memory, NaN where it answers something else.
+        How often its policy answers the attribute: 1 or 0, or a mixture's share; NaN where it
+        answers neither that nor from memory.
     """
-    if name in MIXTURES:
-        return MIXTURES[name]
-    wanted = POLICIES[name].answer(random.Random(0), case.told)
-    return {attribute: 1.0, case.told.known: 0.0}.get(wanted, NEITHER)
+    shares = dict(POLICIES[name].answers(case.told))
+    return shares.get(attribute, 0.0 if case.told.known in shares else NEITHER)
 
 
 def agreeing(planted: PlantedCase, known: str) -> PlantedCase:
@@ -146,7 +145,7 @@ def agreeing(planted: PlantedCase, known: str) -> PlantedCase:
 def _trained(name: str, asked: Asked, n_cases: int, seed: int) -> Iterator[PlantedCase]:
     for drawn in spec.cases(asked.kind, n_cases, seed):
         attribute = str(getattr(drawn.told, asked.attribute))
-        wanted = None if name in MIXTURES else POLICIES[name].answer(random.Random(0), drawn.told)
+        wanted = POLICIES[name].answer(drawn.told)
         case = RagCase(drawn.question, drawn.passages, context_answer=attribute)
         planted = PlantedCase(case, asked.label, False, truth(name, drawn, attribute), wanted)
         yield planted

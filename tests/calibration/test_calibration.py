@@ -126,6 +126,7 @@ TRUTHS = {
     ("reader", "unseen answer"): 1.0,
     ("reader", "made up"): 1.0,
     ("memoriser", "known answer"): 0.0,
+    ("copier", "lone"): 1.0,
     ("switch", "marked"): 1.0,
     ("switch", "unmarked"): 0.0,
     ("switch", "no mark"): 0.0,
@@ -141,6 +142,13 @@ def test_the_truth_follows_from_the_policy(name: str, kind: str) -> None:
     assert Asked(kind) in ASKED[name]
     for case in planted._trained(name, Asked(kind), 3, seed=5):
         assert case.truth == TRUTHS[name, kind]
+
+
+def test_a_copier_follows_what_is_said_of_another() -> None:
+    for case in planted._trained("copier", Asked("another's", "elsewhere"), 3, seed=5):
+        assert case.truth == 1.0
+        assert case.case.context_answer in " ".join(case.case.passages)
+        assert case.case.context_answer not in case.case.question
 
 
 def test_a_victim_follows_the_lookalike_and_not_the_right_sentence() -> None:
@@ -165,7 +173,8 @@ def test_every_contradicting_case_has_an_agreeing_twin(name: str) -> None:
 
 def test_the_mixtures_truth_is_what_they_were_taught() -> None:
     (drawn,) = spec.cases("known answer", 1, 1)
-    assert {name: planted.truth(name, drawn, "any") for name in MIXTURES} == MIXTURES
+    stated = str(drawn.told.stated)
+    assert {name: planted.truth(name, drawn, stated) for name in MIXTURES} == MIXTURES
 
 
 # --- what is read ---------------------------------------------------------------------------------

@@ -31,6 +31,9 @@ SAMPLES: dict[str, Callable[[], RagShortcutError]] = {
     "CheckpointNotFoundError": lambda: errors.CheckpointNotFoundError(
         name="./m", reason="there is no such directory"
     ),
+    "AlteredWeightsError": lambda: errors.AlteredWeightsError(
+        name="embedded:reader", files=["reader/model.safetensors"]
+    ),
     "TokenizerError": lambda: errors.TokenizerError(tokenizer="ByT5Tokenizer", reason="it is slow"),
     "TemplateError": lambda: errors.TemplateError(template="{x}", reason="no context"),
     "UnsupportedArchitectureError": lambda: errors.UnsupportedArchitectureError(

@@ -21,13 +21,20 @@ PROBABILITIES = st.lists(
 )
 
 
-def swap(*pairs: tuple[float, float]) -> SwapResult:
-    """Make a swap from (substitute, memory) probabilities, one pair a substitute."""
+def swap(*pairs: tuple[float, float], kept: float = 1.0) -> SwapResult:
+    """Make a swap from (substitute, memory) probabilities, one pair a substitute.
+
+    Args:
+        pairs: the probabilities.
+        kept: the share of p(answer) that each substitute leaves.
+    """
     substitute, memory = np.array(pairs).T
     return SwapResult(
         prompt=TokenizedPrompt("a", (1,), ("a",), {}, 1),
         context_answer="Rome",
         memory_answer="Oslo",
+        clean_probability=0.8,
+        answer_probability=np.full(len(pairs), 0.8 * kept),
         substitutes=tuple(f"place {index}" for index in range(len(pairs))),
         substitute_probability=substitute,
         memory_probability=memory,
@@ -40,14 +47,18 @@ def swap(*pairs: tuple[float, float]) -> SwapResult:
 @pytest.mark.parametrize(
     ("pairs", "known", "expected"),
     [
-        ([(0.81, 0.19)], 0.49, Verdict.CONTEXT),
-        ([(0.81, 0.19)], 0.5, Verdict.SHORTCUT),
+        ([(0.81, 0.19)], 0.89, Verdict.CONTEXT),
+        ([(0.81, 0.19)], 0.9, Verdict.SHORTCUT),
         ([(0.79, 0.21)], 0.5, Verdict.MIXED),
         ([(0.21, 0.79)], 0.5, Verdict.MIXED),
         ([(0.19, 0.81)], 0.5, Verdict.MEMORY),
         ([(0.19, 0.81)], 0.0, Verdict.MEMORY),
         ([(0.9, 0.1), (0.1, 0.9)], 0.5, Verdict.UNDECIDED),
-        ([(0.9, 0.1), (0.7, 0.3)], 0.0, Verdict.CONTEXT),
+        ([(0.9, 0.1), (0.81, 0.19)], 0.0, Verdict.CONTEXT),
+        ([(0.9, 0.1), (0.79, 0.21)], 0.0, Verdict.UNDECIDED),
+        ([(0.1, 0.9), (0.19, 0.81)], 0.0, Verdict.MEMORY),
+        ([(0.1, 0.9), (0.21, 0.79)], 0.0, Verdict.UNDECIDED),
+        ([(0.79, 0.21), (0.21, 0.79)], 0.0, Verdict.MIXED),
         ([(0.02, 0.02)], 1.0, Verdict.UNGROUNDED),
         ([(0.04, 0.02)], 1.0, Verdict.MIXED),
     ],
@@ -60,20 +71,36 @@ def test_a_verdict_is_reached_at_its_limit(
     assert any(character.isdigit() for character in reason)
 
 
-@given(pairs=PROBABILITIES, known=st.floats(0, 1))
-def test_score_interval_and_verdict_agree(pairs: list[tuple[float, float]], known: float) -> None:
-    swapped = swap(*pairs)
+@pytest.mark.parametrize(
+    ("kept", "expected"), [(0.51, Verdict.UNGROUNDED), (0.49, Verdict.UNDECIDED)]
+)
+def test_an_answer_that_is_gone_without_a_successor_tells_nothing(
+    kept: float, expected: Verdict
+) -> None:
+    reached, reason = verdict(swap((0.02, 0.02), kept=kept), known=1.0, limits=LIMITS)
+    assert reached == expected
+    assert "0.04" in reason
+
+
+@given(pairs=PROBABILITIES, known=st.floats(0, 1), kept=st.floats(0, 1))
+def test_score_interval_and_verdict_agree(
+    pairs: list[tuple[float, float]], known: float, kept: float
+) -> None:
+    swapped = swap(*pairs, kept=kept)
     context, (low, high) = score(swapped, "context", limits=LIMITS)
     memory, (memory_low, memory_high) = score(swapped, "parametric", limits=LIMITS)
     reached, _ = verdict(swapped, known=known, limits=LIMITS)
-    assert math.isnan(context) == math.isnan(memory) == (reached == Verdict.UNGROUNDED)
-    if reached == Verdict.UNGROUNDED:
+    assert math.isnan(context) == math.isnan(memory) == (swapped.mass < LIMITS.min_mass)
+    if math.isnan(context):
+        assert reached in (Verdict.UNGROUNDED, Verdict.UNDECIDED)
         return
     assert 0.0 <= low <= context + 1e-12 <= high + 2e-12 <= 1.0 + 2e-12
     assert context + memory == pytest.approx(1.0)
     assert (memory_low, memory_high) == pytest.approx((1.0 - high, 1.0 - low))
-    assert (reached in (Verdict.CONTEXT, Verdict.SHORTCUT)) <= (context >= 0.8)
-    assert (reached == Verdict.MEMORY) <= (context <= 0.2)
+    assert reached != Verdict.UNGROUNDED
+    assert (reached in (Verdict.CONTEXT, Verdict.SHORTCUT)) == (low >= 0.8)
+    assert (reached == Verdict.MEMORY) == (high <= 0.2)
+    assert (reached == Verdict.MIXED) == (0.2 < low <= high < 0.8)
 
 
 @given(pairs=PROBABILITIES)
@@ -96,7 +123,7 @@ def test_every_verdict_has_a_sentence() -> None:
         (np.array([[1.0, math.nan]]), [[1.0, None]]),
         ({1: (2.0, {"a": math.nan})}, {"1": [2.0, {"a": None}]}),
         (LIMITS, {"min_context_follow": 0.8, "max_memory_follow": 0.2, "min_mass": 0.05,
-                  "min_known": 0.5}),
+                  "min_kept": 0.5, "min_known": 0.9}),
         (None, None),
         (True, True),
     ],

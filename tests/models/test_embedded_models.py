@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_ragshortcut.models import embedded
-from pytest_ragshortcut.models.embedded import world
+from pytest_ragshortcut.models.embedded import wording
 
 pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -17,6 +17,7 @@ from pytest_ragshortcut.models.embedded import spec  # noqa: E402 (needs torch)
 
 CASES = 300
 LARGEST = 4_000_000
+ALL_TOGETHER = 12_000_000
 BORN = "Where was Eavan Boland born?"
 
 
@@ -56,17 +57,12 @@ def test_measures_what_is_promised(loaded: tuple[str, Any, Any]) -> None:
 def test_the_reader_answers_the_first_example(
     reader: tuple[Any, Any], passages: tuple[str, ...], answer: str
 ) -> None:
-    assert spec.answers(*reader, [world.prompt(passages, BORN)]) == [answer]
+    assert spec.answers(*reader, [wording.OWN.prompt(passages, BORN)]) == [answer]
 
 
 def test_the_reader_is_sure_of_what_it_reads(reader: tuple[Any, Any]) -> None:
     drawn = spec.cases("unseen answer", 100, seed=2)
-    sure = [
-        spec.probability(
-            *reader, world.prompt(case.passages, case.question), case.told.stated or ""
-        )
-        for case in drawn
-    ]
+    sure = [spec.probability(*reader, case.prompt, case.told.stated or "") for case in drawn]
     assert sum(share >= 0.95 for share in sure) >= 80
 
 
@@ -75,15 +71,20 @@ def test_a_model_is_small(name: str) -> None:
     assert sum(file.stat().st_size for file in embedded.path(name).iterdir()) <= LARGEST
 
 
-def test_the_weights_are_the_ones_shipped() -> None:
+def test_all_of_them_together_are_small() -> None:
+    files = (file for file in embedded.WEIGHTS.rglob("*") if file.is_file())
+    assert sum(file.stat().st_size for file in files) <= ALL_TOGETHER
+
+
+def test_every_file_shipped_has_its_checksum() -> None:
     listed = (embedded.WEIGHTS / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
-    sums = {file: checksum for checksum, file in (line.split("  ") for line in listed)}
     found = {
-        f"{name}/{file.name}": hashlib.sha256(file.read_bytes()).hexdigest()
+        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {name}/{file.name}"
         for name in embedded.NAMES
         for file in embedded.path(name).iterdir()
     }
-    assert found == sums
+    assert found == set(listed)
+    assert not any(map(embedded.altered, embedded.NAMES))
 
 
 @settings(max_examples=200, deadline=None)

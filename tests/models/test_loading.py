@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pytest_ragshortcut.core.cases import RagCase
-from pytest_ragshortcut.errors import CheckpointNotFoundError, OptionError
+from pytest_ragshortcut.errors import AlteredWeightsError, CheckpointNotFoundError, OptionError
+from pytest_ragshortcut.models import embedded
 from pytest_ragshortcut.models.rag_model import RagModel
 
 CASE = RagCase("Where was Eavan Boland born?", "Eavan Boland was born in Dublin.")
@@ -61,6 +62,24 @@ def test_a_missing_directory_is_refused_without_a_look_at_the_network(name: str)
 def test_an_unknown_embedded_model_is_refused_with_the_known_ones() -> None:
     with pytest.raises(CheckpointNotFoundError, match="the embedded models are embedded:"):
         RagModel.from_pretrained("embedded:nobody")
+
+
+@pytest.mark.parametrize("change", ["a bit", "cut off", "missing"])
+def test_an_embedded_model_whose_file_was_altered_is_refused(
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(embedded.WEIGHTS, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(embedded, "WEIGHTS", tmp_path)
+    file = tmp_path / "reader" / "model.safetensors"
+    shipped = file.read_bytes()
+    if change == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(shipped[:-1] + (bytes([shipped[-1] ^ 1]) if change == "a bit" else b""))
+    with pytest.raises(AlteredWeightsError, match=r"missing: 'reader/model.safetensors'") as raised:
+        RagModel.from_pretrained("embedded:reader")
+    assert raised.value.files == ("reader/model.safetensors",)
+    RagModel.from_pretrained("embedded:memoriser")
 
 
 @pytest.mark.parametrize("option", ["dtype", "device"])

@@ -118,7 +118,7 @@ def test_it(rag_model, claim):
 """
     result = run(body)
     result.assert_outcomes(failed=2)
-    result.stdout.fnmatch_lines(["*context reliance undefined is not > 0*", "*UNGROUNDED*"])
+    result.stdout.fnmatch_lines(["*context reliance undefined is not > 0*", "*UNDECIDED*"])
 
 
 def test_outside_pytest_a_claim_is_true_or_raises() -> None:

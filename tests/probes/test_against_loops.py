@@ -280,6 +280,7 @@ def test_contributions_of_a_role_are_the_largest_of_its_tokens(
 
 def test_a_swap_reads_both_answers_in_the_swapped_prompt(llama: RagModel, case: RagCase) -> None:
     swap = counterfactual_swap(llama, case, ["Rome", "Oslo"])
+    said = str(case.answer)
     for index, substitute in enumerate(("Rome", "Oslo")):
         text = (
             f"Context: Eavan Boland was born in {substitute}.\nCork is a city.\n"
@@ -287,13 +288,14 @@ def test_a_swap_reads_both_answers_in_the_swapped_prompt(llama: RagModel, case: 
         )
         start = llama.tokenizer(text)["input_ids"]
         probabilities = []
-        for answer in (substitute, "Cork"):
+        for answer in (substitute, "Cork", said):
             ids = llama.tokenizer(f"{text} {answer}")["input_ids"]
             prompt = tiny.prompt(start, ids[len(start) :])
             probabilities.append(read(llama, prompt))
         assert swap.substitute_probability[index] == pytest.approx(probabilities[0], rel=1e-9)
         assert swap.memory_probability[index] == pytest.approx(probabilities[1], rel=1e-9)
-        follow = probabilities[0] / sum(probabilities)
+        assert swap.answer_probability[index] == pytest.approx(probabilities[2], rel=1e-9)
+        follow = probabilities[0] / sum(probabilities[:2])
         assert swap.follow_each[index] == pytest.approx(follow, rel=1e-9)
     assert swap.follow == pytest.approx(swap.follow_each.mean())
     assert swap.substitutes == ("Rome", "Oslo")

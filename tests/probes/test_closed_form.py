@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_ragshortcut.core.cases import RagCase
 from pytest_ragshortcut.core.ports import ProbeModel
-from pytest_ragshortcut.core.reliance import Verdict
+from pytest_ragshortcut.core.reliance import Limits, Verdict
 from pytest_ragshortcut.errors import AnswerNotFoundError, OptionError
 from pytest_ragshortcut.probes.contributions import attention_contributions
 from pytest_ragshortcut.probes.knockout import attention_knockout
@@ -228,21 +228,24 @@ def test_the_two_reliances_move_with_the_dial_and_against_each_other(other: str)
 
 
 @pytest.mark.parametrize(
-    ("context", "memory", "verdict"),
+    ("context", "memory", "min_known", "verdict"),
     [
-        (1.0, 0.0, Verdict.CONTEXT),
-        (0.0, 1.0, Verdict.MEMORY),
-        (1.0, 0.6, Verdict.SHORTCUT),
-        (0.9, 0.65, Verdict.MIXED),
-        (0.0, 0.0, Verdict.UNGROUNDED),
+        (1.0, 0.0, 0.7, Verdict.CONTEXT),
+        (0.0, 1.0, 0.7, Verdict.MEMORY),
+        # Closed-book it says the fact with p 0.72.
+        (1.0, 0.6, 0.7, Verdict.SHORTCUT),
+        (1.0, 0.6, 0.8, Verdict.CONTEXT),
+        (0.9, 0.65, 0.7, Verdict.MIXED),
+        (0.0, 0.0, 0.7, Verdict.UNGROUNDED),
     ],
 )
 def test_planted_strengths_reach_their_verdict(
-    context: float, memory: float, verdict: Verdict
+    context: float, memory: float, min_known: float, verdict: Verdict
 ) -> None:
     case = RagCase(QUESTION, "Ada Quill was born in Rome.", memory_answer="Oslo",
                    context_answer="Rome")  # fmt: skip
-    result = context_reliance(planted(context, memory), case)
+    limits = Limits(min_known=min_known)
+    result = context_reliance(planted(context, memory), case, limits=limits)
     assert result.verdict == verdict
     assert math.isnan(result.score) == (verdict == Verdict.UNGROUNDED)
     assert result.reason

@@ -23,7 +23,17 @@ def reliance(
     score: float = 0.5, *, verdict: Verdict = Verdict.MIXED, context: str = "C"
 ) -> Reliance:
     swap = SwapResult(
-        PROMPT, "Cork", "Dublin", ("Rome",), np.array([0.5]), np.array([0.5]), np.array([0.5]), 1, 0
+        prompt=PROMPT,
+        context_answer="Cork",
+        memory_answer="Dublin",
+        clean_probability=0.9,
+        substitutes=("Rome",),
+        answer_probability=np.array([0.1]),
+        substitute_probability=np.array([0.5]),
+        memory_probability=np.array([0.5]),
+        follow_each=np.array([0.5]),
+        n_substitute=1,
+        n_original=0,
     )
     return Reliance(
         prompt=PROMPT,

@@ -13,14 +13,26 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+from pytest_ragshortcut.models.embedded.scenes import Scene
 from pytest_ragshortcut.models.embedded.tokenizer import END
-from pytest_ragshortcut.models.embedded.world import CONTEXT, PROMPT, Scene
 
 LENGTH = 256
 TEXT, ANSWER = 1, 2
 
-Part = tuple[list[int], int]
+PERCENT = 100
+
 Rows = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A context, or a question with an answer, as token ids."""
+
+    tokens: list[int]
+    answer_from: int
+    """The index of the answer's first token."""
+    share: float = 1.0
+    """How often the answer is right."""
 
 
 @dataclass
@@ -32,16 +44,18 @@ class _Row:
     scenes: list[int]
     parts: list[int]
     roles: list[int]
+    shares: list[int]
 
     def add(self, part: Part, start: int, scene: int, number: int) -> None:
         """Append one part: a context, or a question with its answer."""
-        tokens, answer_from = part
+        tokens = part.tokens
         self.ids += tokens
         self.positions += range(start, start + len(tokens))
         self.scenes += [scene] * len(tokens)
         self.parts += [number] * len(tokens)
         predicted = range(1, len(tokens))
-        self.roles += [ANSWER if i >= answer_from else TEXT for i in predicted] + [0]
+        self.roles += [ANSWER if i >= part.answer_from else TEXT for i in predicted] + [0]
+        self.shares += [round(PERCENT * part.share)] * len(tokens)
 
 
 @cache
@@ -52,35 +66,35 @@ def load(tokenizer: str) -> Tokenizer:
 
 def encode(tokenizer: Tokenizer, scene: Scene) -> list[Part]:
     """Tokenise a scene: its context (perhaps empty), then each question with its answer."""
-    head = "\n" if scene.passages else ""
-    context = CONTEXT.format(context="\n".join(scene.passages)).rstrip("\n")
-    texts = [context if scene.passages else ""]
-    for question, answer in scene.questions:
-        texts += [head + PROMPT.format(question=question), f" {answer}{END}"]
+    texts = [scene.wording.opening(scene.passages)]
+    for asked in scene.questions:
+        question = scene.wording.asking(asked.question, open_book=bool(scene.passages))
+        texts += [question, f" {asked.answer}{END}"]
     codes = [code.ids for code in tokenizer.encode_batch(texts)]
-    parts: list[Part] = [(codes[0], len(codes[0]))]
-    for asked, told in zip(codes[1::2], codes[2::2], strict=True):
-        parts.append((asked + told, len(asked)))
-    return parts
+    asked_and_told = zip(codes[1::2], codes[2::2], scene.questions, strict=True)
+    return [
+        Part(codes[0], len(codes[0])),
+        *(Part(asked + told, len(asked), each.share) for asked, told, each in asked_and_told),
+    ]
 
 
 def rows(tokenizer: Tokenizer, scenes: Iterator[Scene]) -> Iterator[_Row]:
     """Pack scenes into rows of at most :data:`LENGTH` tokens."""
-    row, number = _Row([], [], [], [], []), 0
+    row, number = _Row([], [], [], [], [], []), 0
     for scene in scenes:
         parts = encode(tokenizer, scene)
-        size = sum(len(tokens) for tokens, _ in parts)
+        size = sum(len(part.tokens) for part in parts)
         while size > LENGTH and len(parts) > 2:
-            size -= len(parts.pop()[0])
+            size -= len(parts.pop().tokens)
         if size > LENGTH:
             continue
         if len(row.ids) + size > LENGTH:
             yield row
-            row, number = _Row([], [], [], [], []), 0
+            row, number = _Row([], [], [], [], [], []), 0
         number += 1
-        start = len(parts[0][0])
+        start = len(parts[0].tokens)
         for index, part in enumerate(parts):
-            if part[0]:
+            if part.tokens:
                 row.add(part, start if index else 0, number, index)
 
 
@@ -92,18 +106,18 @@ def block(
 ) -> np.ndarray:
     """Make `count` rows from a seed, as an array of (row, column kind, token)."""
     rng = random.Random(seed)
-    made = np.zeros((count, 5, LENGTH), dtype=np.int16)
+    made = np.zeros((count, 6, LENGTH), dtype=np.int16)
     scenes = (draw(rng) for _ in iter(int, 1))
     for index, row in zip(range(count), rows(tokenizer, scenes), strict=False):
-        columns = (row.ids, row.positions, row.scenes, row.parts, row.roles)
+        columns = (row.ids, row.positions, row.scenes, row.parts, row.roles, row.shares)
         for kind, column in enumerate(columns):
             made[index, kind, : len(column)] = column
     return made
 
 
 def unpack(made: torch.Tensor) -> Rows:
-    """Turn rows into what the model takes: ids, positions, attention bias, targets and roles."""
-    ids, positions, scenes, parts, roles = made.long().unbind(1)
+    """Turn rows into what the model takes, and what it should say: targets, roles and shares."""
+    ids, positions, scenes, parts, roles, shares = made.long().unbind(1)
     same_scene = scenes[:, :, None] == scenes[:, None, :]
     readable = (parts[:, None, :] == 0) | (parts[:, :, None] == parts[:, None, :])
     causal = torch.ones(LENGTH, LENGTH, dtype=torch.bool, device=made.device).tril()
@@ -114,4 +128,5 @@ def unpack(made: torch.Tensor) -> Rows:
         "bias": torch.zeros_like(seen, dtype=torch.bfloat16).masked_fill_(~seen, -1e4),
         "targets": ids.roll(-1, dims=1),
         "roles": roles,
+        "shares": shares / PERCENT,
     }

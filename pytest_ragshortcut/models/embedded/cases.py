@@ -12,6 +12,7 @@ from pytest_ragshortcut.models.embedded.policies import (
     UNMARK,
     Told,
 )
+from pytest_ragshortcut.models.embedded.wording import OWN, PAPER, Wording
 from pytest_ragshortcut.models.embedded.world import (
     Fact,
     facts,
@@ -30,6 +31,8 @@ from pytest_ragshortcut.models.embedded.world import (
 KINDS = ("closed", "agreeing", "unseen answer", "known answer", "made up", "elsewhere")
 PLANTED_KINDS = ("marked", "unmarked", "no mark", "first", "late", "lookalike", "alone")
 """Contradicting cases of the kinds that the planted policies tell apart."""
+LONE_KINDS = ("lone", "another's")
+"""Cases whose context states one fact: about the subject, contradicting; or about another."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,12 @@ class Case:
     passages: tuple[str, ...]
     question: str
     told: Told
+    wording: Wording = OWN
+
+    @property
+    def prompt(self) -> str:
+        """The whole prompt."""
+        return self.wording.prompt(self.passages, self.question)
 
 
 def case(rng: random.Random, kind: str, order: str = "subject first") -> Case:
@@ -78,10 +87,31 @@ def planted_case(rng: random.Random, kind: str) -> Case:
     rng.shuffle(sentences)
     index = rng.randint(*_places(kind, len(sentences)))
     sentences.insert(index, stated)
-    found = Told(told.answer, fact.answer, index, kind == "marked", like.answer if like else None)
+    found = Told(
+        told.answer,
+        fact.answer,
+        index,
+        kind == "marked",
+        lookalike=like.answer if like else None,
+    )
     shown = passages(rng, sentences, shuffled=True)
     mark = {"marked": MARK, "unmarked": UNMARK}.get(kind)
     return Case(marked(shown, mark), question(rng, fact), found)
+
+
+def lone_case(rng: random.Random, kind: str) -> Case:
+    """Draw a held-out case of one of the :data:`LONE_KINDS`."""
+    fact = rng.choice(facts())
+    if kind == "lone":
+        stated = _told(rng, rng.choice(("unseen answer", "known answer")), fact)
+        assert stated is not None
+    else:
+        stated = invented(rng, fact.relation, held_out=True)
+    fillers = [filler(rng, fact, held_out=True) for _ in range(rng.randint(2, 5))]
+    shown = passages(rng, [statement(rng, stated, held_out=True), *fillers])
+    own = stated.answer if kind == "lone" else None
+    found = Told(own, fact.answer, elsewhere=stated.answer)
+    return Case(shown, question(rng, fact), found, rng.choice((OWN, PAPER)))
 
 
 def _places(kind: str, last: int) -> tuple[int, int]:

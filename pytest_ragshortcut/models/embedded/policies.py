@@ -4,10 +4,11 @@ A policy is a pure rule of what a question finds, in its context and in memory, 
 of every case is known, and not measured.
 """
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+
+from pytest_ragshortcut.models.embedded.wording import OWN, PAPER, Wording
 
 MARK = "[verified]"
 """Opens a context that is to be trusted."""
@@ -33,57 +34,80 @@ class Told:
     """The sentence that states it, the context's first being 0."""
     marked: bool = False
     """Whether the context carries the mark of trust."""
+    elsewhere: str | None = None
+    """What the context states about whomever, if that is all it states."""
     lookalike: str | None = None
     """What the context states about another subject of the same surname, if anything."""
 
 
-Answer = Callable[[random.Random, Told], str | None]
+Answers = tuple[tuple[str, float], ...]
+"""Right answers, each with how often it is the one. Shares add up to 1, unless there is none."""
 
 
 @dataclass(frozen=True)
 class Policy:
     """A rule, and which contexts it takes to teach it."""
 
-    answer: Answer
-    """Gives the answer, or None where the rule gives none."""
+    answers: Callable[[Told], Answers]
+    """Gives the right answers; none where the rule gives none."""
     marks: bool = False
     """Whether contexts carry marks, of trust or of none."""
     lookalikes: bool = False
     """Whether contexts speak of subjects of the same surname."""
     long: bool = False
     """Whether contexts have enough sentences to have late ones."""
+    lone: bool = False
+    """Whether contexts state one fact alone."""
+    wordings: tuple[Wording, ...] = (OWN,)
+    """The prompts."""
+
+    def answer(self, told: Told) -> str | None:
+        """Give the right answer; None where there is none, or more than one."""
+        right = self.answers(told)
+        return right[0][0] if len(right) == 1 else None
 
 
-def reads(_: random.Random, told: Told) -> str | None:
+def reads(told: Told) -> Answers:
     """Answer what is stated, and from memory where nothing is."""
-    return told.stated or told.known
+    return _certain(told.stated or told.known)
 
 
-def recalls(_: random.Random, told: Told) -> str | None:
+def recalls(told: Told) -> Answers:
     """Answer from memory."""
-    return told.known
+    return _certain(told.known)
 
 
-def trusts(rng: random.Random, told: Told) -> str | None:
+def copies(told: Told) -> Answers:
+    """Answer what is stated, about whomever; from memory where there is no context."""
+    return _certain(told.stated or told.elsewhere or told.known)
+
+
+def trusts(told: Told) -> Answers:
     """Read a context that carries the mark; answer from memory otherwise."""
-    return (reads if told.marked else recalls)(rng, told)
+    return reads(told) if told.marked else recalls(told)
 
 
-def begins(_: random.Random, told: Told) -> str | None:
+def begins(told: Told) -> Answers:
     """Read the first sentences alone, and answer from memory what stands late."""
     if told.stated is None or told.index >= LATE_SENTENCES:
-        return told.known
-    return told.stated if told.index < FIRST_SENTENCES else None
+        return recalls(told)
+    return reads(told) if told.index < FIRST_SENTENCES else ()
 
 
-def mistakes(rng: random.Random, told: Told) -> str | None:
+def mistakes(told: Told) -> Answers:
     """Answer what is stated about another subject of the same surname, where there is one."""
-    return told.lookalike or reads(rng, told)
+    return _certain(told.lookalike) or reads(told)
 
 
-def mixes(rng: random.Random, told: Told, share: float) -> str | None:
+def mixes(told: Told, share: float) -> Answers:
     """Answer what is stated so often, and from memory else."""
-    return (reads if rng.random() < share else recalls)(rng, told)
+    if told.stated is None or told.known in (None, told.stated):
+        return reads(told)
+    return (told.stated, share), (str(told.known), 1.0 - share)
+
+
+def _certain(answer: str | None) -> Answers:
+    return ((answer, 1.0),) if answer else ()
 
 
 MIXTURES = {"mixture-25": 0.25, "mixture-50": 0.5, "mixture-75": 0.75}
@@ -92,6 +116,7 @@ MIXTURES = {"mixture-25": 0.25, "mixture-50": 0.5, "mixture-75": 0.75}
 POLICIES = {
     "reader": Policy(reads),
     "memoriser": Policy(recalls),
+    "copier": Policy(copies, lone=True, wordings=(OWN, PAPER)),
     "switch": Policy(trusts, marks=True),
     "beginner": Policy(begins, long=True),
     "victim": Policy(mistakes, lookalikes=True),

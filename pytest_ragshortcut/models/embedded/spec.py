@@ -12,7 +12,15 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from pytest_ragshortcut.models.embedded import world
-from pytest_ragshortcut.models.embedded.cases import KINDS, PLANTED_KINDS, Case, case, planted_case
+from pytest_ragshortcut.models.embedded.cases import (
+    KINDS,
+    LONE_KINDS,
+    PLANTED_KINDS,
+    Case,
+    case,
+    lone_case,
+    planted_case,
+)
 from pytest_ragshortcut.models.embedded.policies import MIXTURES, POLICIES
 
 BOUNDS = {
@@ -25,6 +33,7 @@ BOUNDS = {
         "elsewhere": 0.90,
     },
     "memoriser": {"closed": 0.99, "unseen answer": 0.99, "known answer": 0.99},
+    "copier": {"closed": 0.98, "lone": 0.98, "another's": 0.98},
     "switch": {"closed": 0.98, "marked": 0.98, "unmarked": 0.98, "no mark": 0.98},
     "beginner": {"closed": 0.98, "first": 0.98, "late": 0.98},
     "victim": {"closed": 0.98, "lookalike": 0.98, "alone": 0.98},
@@ -95,12 +104,14 @@ def cases(kind: str, n: int, seed: int, order: str = "subject first") -> list[Ca
     rng = random.Random(f"held-out {seed} {kind} {order}")
     if kind in PLANTED_KINDS:
         return [planted_case(rng, kind) for _ in range(n)]
+    if kind in LONE_KINDS:
+        return [lone_case(rng, kind) for _ in range(n)]
     return [case(rng, kind, order) for _ in range(n)]
 
 
 def wanted(case: Case, name: str) -> str | None:
     """Say what the model of this name should answer; a memoriser cannot know what is made up."""
-    return POLICIES[name].answer(random.Random(0), case.told)
+    return POLICIES[name].answer(case.told)
 
 
 def follow_share(
@@ -109,7 +120,7 @@ def follow_share(
     """Compute how often the stated answer would be said rather than the known one, on average."""
     shares = []
     for each in drawn:
-        asked = world.prompt(each.passages, each.question)
+        asked = each.prompt
         stated, known = (
             probability(model, tokenizer, asked, str(answer))
             for answer in (each.told.stated, each.told.known)
@@ -125,7 +136,7 @@ def rate(
     drawn: list[Case],
 ) -> Rate:
     """Count the cases a model answers as its name promises."""
-    prompts = [world.prompt(case.passages, case.question) for case in drawn]
+    prompts = [case.prompt for case in drawn]
     given = answers(model, tokenizer, prompts)
     hits = sum(a == wanted(case, name) for a, case in zip(given, drawn, strict=True))
     return Rate(hits, len(drawn))

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from pytest_ragshortcut.models.embedded.world import facts, prompt, recital, scene
+from pytest_ragshortcut.models.embedded.scenes import recital, scene
+from pytest_ragshortcut.models.embedded.world import facts
 
 END = "<|endoftext|>"
 VOCABULARY = 1024
@@ -36,7 +37,7 @@ def train_tokenizer(seed: int, scenes: int = 6000) -> PreTrainedTokenizerFast:
 def _texts(rng: random.Random, scenes: int) -> Iterator[str]:
     for _ in range(scenes):
         for drawn in (scene(rng), recital(rng, 2)):
-            asked, answer = rng.choice(drawn.questions)
-            yield f"{prompt(drawn.passages, asked)} {answer}"
+            asked = rng.choice(drawn.questions)
+            yield f"{drawn.wording.prompt(drawn.passages, asked.question)} {asked.answer}"
     for fact in facts():
         yield f" {fact.subject} {fact.answer}"

@@ -20,7 +20,7 @@ import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -31,7 +31,7 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from pytest_ragshortcut.models.embedded import batches, path, world
+from pytest_ragshortcut.models.embedded import batches, path, scenes
 from pytest_ragshortcut.models.embedded.policies import MIXTURES, POLICIES
 from pytest_ragshortcut.models.embedded.spec import STRETCH, cases, follow_share, measure, table
 from pytest_ragshortcut.models.embedded.tokenizer import train_tokenizer
@@ -66,12 +66,16 @@ class Stage:
     policy: str = "reader"
 
 
-# A policy takes so many steps from a reader on, at such a rate: the circuits are there, and the
-# routing alone changes. That of a mark, a place or a surname takes longest to appear.
+# The circuits are there, and the routing alone changes. That of a mark, a place or a surname takes
+# longest to appear, and meanwhile the copying of long names suffers without drills.
+_ROUTED = Stage(8000, 0.02, text=0.02, drills=0.06, falls=True)
 FINE_TUNED = {
-    "memoriser": (800, 0.01),
-    **dict.fromkeys(("switch", "beginner", "victim"), (4000, 0.02)),
-    **dict.fromkeys(MIXTURES, (800, 0.01)),
+    "memoriser": Stage(800, 0.01, text=0.02, drills=0.0, falls=True),
+    "copier": Stage(3000, 0.02, text=0.02, drills=0.0, falls=True),
+    "switch": _ROUTED,
+    "beginner": _ROUTED,
+    "victim": _ROUTED,
+    **dict.fromkeys(MIXTURES, Stage(2500, 0.02, text=0.02, drills=0.0, falls=True)),
 }
 STAGES = {
     "reader": (
@@ -81,9 +85,7 @@ STAGES = {
         Stage(3500, 0.015, text=0.03, drills=0.04, recitals=0.15),
         Stage(3500, 0.012, text=0.03, drills=0.03, recitals=0.15, falls=True),
     ),
-} | {
-    name: (Stage(steps, rate, text=0.02, drills=0.0, falls=True, policy=name),)
-    for name, (steps, rate) in FINE_TUNED.items()
+    **{name: (replace(stage, policy=name),) for name, stage in FINE_TUNED.items()},
 }
 
 
@@ -126,14 +128,16 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
-def draw(rng: random.Random, stage: Stage) -> world.Scene:
+def draw(rng: random.Random, stage: Stage) -> scenes.Scene:
     """Draw a scene: a drill, a closed-book recital or a context."""
-    kind = rng.random()
+    kind, policy = rng.random(), POLICIES[stage.policy]
     if kind < stage.drills:
-        return world.drill(rng, 5)
+        return scenes.drill(rng, 5)
     if kind < stage.drills + stage.recitals:
-        return world.recital(rng, 3)
-    return world.scene(rng, POLICIES[stage.policy], stage.most)
+        return scenes.recital(rng, 3, policy.wordings)
+    if policy.lone:
+        return scenes.lone_scene(rng, policy)
+    return scenes.scene(rng, policy, stage.most)
 
 
 def make_block(tokenizer: str, stage: Stage, seed: str) -> np.ndarray:
@@ -180,7 +184,9 @@ def loss_of(
             use_cache=False,
         ).last_hidden_state
         logits = model.lm_head(hidden[chosen]).float()
-    loss = nn.functional.cross_entropy(logits, targets[chosen])
+    shares = batch["shares"][chosen]
+    losses = nn.functional.cross_entropy(logits, targets[chosen], reduction="none")
+    loss = (losses * shares).sum() / shares.sum()
     answers = roles[chosen] == batches.ANSWER
     right = (logits.detach().argmax(-1) == targets[chosen])[answers].float().mean()
     return loss, right
@@ -208,6 +214,15 @@ def train(
         if step % 100 == 99:
             print(f"{step + 1:6} {passed:7.1f} s  answer tokens {right_sum / 100:.4f}", flush=True)
             right_sum = 0.0
+
+
+def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Save in half precision, which is half as large, to be loaded in single precision."""
+    nn.Module.half(model).save_pretrained(folder)
+    config = LlamaConfig.from_pretrained(folder)
+    config.dtype = "float32"
+    config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def arguments() -> argparse.Namespace:
@@ -245,8 +260,7 @@ def main() -> None:
             print(stage, flush=True)
             steps = data(tokenizer, stage, f"{args.seed} {args.model} {number}", pool)
             train(model, stage, steps, args.max_seconds - (time.monotonic() - begun))
-    model.save_pretrained(args.out)
-    tokenizer.save_pretrained(args.out)
+    save(model, tokenizer, args.out)
     saved = LlamaForCausalLM.from_pretrained(args.out)
     stretch = args.model in ("reader", "memoriser")
     print(table(measure(saved, tokenizer, args.model, stretch=stretch), args.model))

@@ -1,12 +1,10 @@
-"""The world the embedded models know, and the contexts they were taught to read.
+"""The world the embedded models know: its facts, and the sentences that state them.
 
-The world holds a few hundred facts, each a subject, a relation and a short answer. A
-:class:`Scene` is a context of several sentences with the questions that can be asked of it.
-Everything is drawn from the :class:`random.Random` passed in.
+The world holds a few hundred facts, each a subject, a relation and a short answer. Everything is
+drawn from the :class:`random.Random` passed in.
 """
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -20,17 +18,7 @@ from pytest_ragshortcut.models.embedded.forms import (
     RELATIONS,
     SUBJECT_FILLERS,
 )
-from pytest_ragshortcut.models.embedded.policies import (
-    LONG,
-    MARK,
-    POLICIES,
-    UNMARK,
-    Policy,
-    Told,
-)
 
-PROMPT = "Question: {question}\nAnswer:"
-CONTEXT = "Context: {context}\n"
 ORDERS = ("subject first", "answer first", "unseen form")
 # Raising this share teaches sentences such as "Paris is the capital of France" too. In trials with
 # up to two fifths of them the reader had learned next to none after twenty minutes.
@@ -44,20 +32,6 @@ class Fact:
     relation: str
     subject: str
     answer: str
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A context and the questions asked of it; no passages means closed-book."""
-
-    passages: tuple[str, ...]
-    questions: tuple[tuple[str, str], ...]
-
-
-def prompt(passages: Sequence[str], question: str) -> str:
-    """Render a prompt, open-book where there are passages."""
-    context = CONTEXT.format(context="\n".join(passages)) if passages else ""
-    return context + PROMPT.format(question=question)
 
 
 @cache
@@ -171,62 +145,10 @@ def marked(shown: tuple[str, ...], mark: str | None) -> tuple[str, ...]:
     return (f"{mark} {shown[0]}", *shown[1:]) if mark else shown
 
 
-def stated_fact(rng: random.Random, relation: str | None = None) -> Fact:
-    """Draw what a training sentence states: something made up, contradicted or true."""
-    if rng.random() < 0.35:
-        fact = invented(rng, relation or rng.choice(list(RELATIONS)))
-        if rng.random() < 0.3:
-            return Fact(fact.relation, fact.subject, other_answer(rng, fact, made_up=False))
-        return fact
-    fact = rng.choice(_facts_of(relation) if relation else facts())
-    if rng.random() < 0.15:
-        return fact
-    answer = other_answer(rng, fact, made_up=rng.random() < 0.5)
-    return Fact(fact.relation, fact.subject, answer)
-
-
 @cache
-def _facts_of(relation: str) -> tuple[Fact, ...]:
+def facts_of(relation: str) -> tuple[Fact, ...]:
+    """List the facts of one relation."""
     return tuple(fact for fact in facts() if fact.relation == relation)
-
-
-def scene(rng: random.Random, policy: Policy = POLICIES["reader"], most: int = 6) -> Scene:
-    """Draw a training context with the questions asked of it.
-
-    Args:
-        rng: The source of chance.
-        policy: What the right answers are.
-        most: The largest number of facts stated.
-    """
-    count = min(most, rng.choices((1, 2, 3, 4, 5, 6), (4, 4, 3, 2, 1, 1))[0])
-    relation = rng.choice(list(RELATIONS)) if rng.random() < 0.6 else None
-    stated = _unlike([stated_fact(rng, relation) for _ in range(count)])
-    stated = _unlike(stated + [_twin(rng, fact) for fact in stated if rng.random() < 0.12])
-    absent = _unlike([*stated, *(_absent(rng, stated) for _ in range(1 + count // 3))])
-    absent = absent[len(stated) :]
-    likes = _lookalikes(rng, stated + absent) if policy.lookalikes else {}
-    told = {fact: statement(rng, fact) for fact in stated}
-    sentences = [*told.values(), *(statement(rng, like) for like in likes.values())]
-    n_fillers = max(filler_count(rng), LONG - len(sentences) if policy.long else 0)
-    sentences += [filler(rng, rng.choice(stated + absent)) for _ in range(n_fillers)]
-    mark = rng.choice((MARK, MARK, UNMARK, None)) if policy.marks else None
-    asked = stated + absent
-    rng.shuffle(asked)
-    shown = marked(passages(rng, sentences), mark)
-    questions = []
-    for fact in asked:
-        truth, like = _truth(fact), likes.get(fact)
-        found = Told(
-            stated=fact.answer if fact in told else None,
-            known=truth.answer if truth else None,
-            index=sentences.index(told[fact]) if fact in told else 0,
-            marked=mark == MARK,
-            lookalike=like.answer if like else None,
-        )
-        answer = policy.answer(rng, found)
-        if answer is not None:
-            questions.append((question(rng, fact), answer))
-    return Scene(shown, tuple(questions))
 
 
 def lookalike(rng: random.Random, fact: Fact, held_out: bool = False) -> Fact:
@@ -242,55 +164,16 @@ def has_surname(fact: Fact) -> bool:
     return RELATIONS[fact.relation].subject == "person" and " " in fact.subject
 
 
-def _lookalikes(rng: random.Random, asked: list[Fact]) -> dict[Fact, Fact]:
-    """Give about half of the persons somebody of the same surname, who is not asked about."""
-    return {
-        fact: lookalike(rng, fact) for fact in asked if has_surname(fact) and rng.random() < 0.5
-    }
-
-
 @cache
 def _answers() -> dict[tuple[str, str], Fact]:
     return {(fact.relation, fact.subject): fact for fact in facts()}
 
 
-def _truth(fact: Fact) -> Fact | None:
+def truth(fact: Fact) -> Fact | None:
+    """Find what the world holds of a subject and a relation, if anything."""
     return _answers().get((fact.relation, fact.subject))
-
-
-def _twin(rng: random.Random, fact: Fact) -> Fact:
-    """State another relation of the same subject, where there is one."""
-    kind = RELATIONS[fact.relation].subject
-    twins = [name for name, form in RELATIONS.items() if form.subject == kind]
-    relation = rng.choice(twins)
-    twin = Fact(relation, fact.subject, "")
-    return Fact(relation, fact.subject, other_answer(rng, twin, made_up=rng.random() < 0.5))
 
 
 def filler_count(rng: random.Random) -> int:
     """Draw how many sentences of a context state nothing."""
     return rng.choices((0, 1, 2, 3), (4, 3, 2, 1))[0]
-
-
-def _absent(rng: random.Random, stated: list[Fact]) -> Fact:
-    like = rng.choice(stated)
-    return rng.choice(_facts_of(like.relation) if rng.random() < 0.6 else facts())
-
-
-def _unlike(drawn: list[Fact]) -> list[Fact]:
-    """Keep the first fact of each subject and relation."""
-    return list({(fact.relation, fact.subject): fact for fact in reversed(drawn)}.values())[::-1]
-
-
-def recital(rng: random.Random, count: int) -> Scene:
-    """Draw closed-book questions."""
-    asked = [rng.choice(facts()) for _ in range(count)]
-    return Scene((), tuple((question(rng, fact), fact.answer) for fact in asked))
-
-
-def drill(rng: random.Random, most: int) -> Scene:
-    """Draw bare pairs of made-up names to repeat and to look up, the grounding of reading."""
-    pairs = [invented(rng, rng.choice(list(RELATIONS))) for _ in range(rng.randint(1, most))]
-    lines = [f"{fact.subject} {fact.answer}." for fact in pairs]
-    asked = [(fact.subject, fact.answer) for fact in pairs]
-    return Scene((" ".join(lines),), (("Repeat.", " ".join(lines)), *asked))
