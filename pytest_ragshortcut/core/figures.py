@@ -1,4 +1,4 @@
-"""Panels: what a result shows of itself, drawn as HTML for notebooks or with matplotlib."""
+"""What a result shows of itself, maps and curves, as HTML for notebooks or with matplotlib."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from pytest_ragshortcut.core.plans import Array
 from pytest_ragshortcut.errors import MissingExtraError
 
 _CELL, _LABEL = 14, 110
+_PLOT_WIDTH, _PLOT_HEIGHT = 320, 140
+_COLOURS = ("#2166ac", "#b2182b", "#1b7837", "#762a83")
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,14 +29,29 @@ class Panel:
     columns: tuple[str, ...]
 
 
-def panels_html(title: str, panels: Sequence[Panel]) -> str:
-    """Draw panels as one self-contained HTML fragment, everything escaped."""
-    body = "".join(_panel_svg(panel) for panel in panels)
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Several curves over the same points."""
+
+    title: str
+    values: Array
+    """(n_curves, n_points); NaN is a gap."""
+    curves: tuple[str, ...]
+    points: tuple[str, ...]
+    dashed: tuple[bool, ...]
+    """(n_curves,) which of them are dashed."""
+
+
+def panels_html(title: str, panels: Sequence[Panel | Curves]) -> str:
+    """Draw maps and curves as one self-contained HTML fragment, everything escaped."""
+    body = "".join(
+        _panel_svg(panel) if isinstance(panel, Panel) else _curves_svg(panel) for panel in panels
+    )
     return f"<div><p><b>{escape(title)}</b></p>{body}</div>"
 
 
-def plot_panels(title: str, panels: Sequence[Panel]) -> Any:
-    """Draw panels with matplotlib and return the figure.
+def plot_panels(title: str, panels: Sequence[Panel | Curves]) -> Any:
+    """Draw maps and curves with matplotlib, one below the other, and return the figure.
 
     Raises:
         MissingExtraError: if matplotlib is not installed.
@@ -44,18 +61,39 @@ def plot_panels(title: str, panels: Sequence[Panel]) -> Any:
     except ImportError as error:
         raise MissingExtraError(feature=".plot()", package="matplotlib", extra="plots") from error
     width = max(4.0, 1.5 + 0.22 * max(panel.values.shape[1] for panel in panels))
-    height = sum(1.6 + 0.22 * panel.values.shape[0] for panel in panels)
+    height = sum(_height(panel) for panel in panels)
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(title)
     axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     for axis, panel in zip(axes, panels, strict=True):
-        limit = _limit(panel)
-        drawn = axis.imshow(panel.values, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
-        axis.set_title(panel.title, fontsize=9)
-        axis.set_yticks(range(len(panel.rows)), panel.rows, fontsize=7)
-        axis.set_xticks(range(len(panel.columns)), panel.columns, fontsize=7, rotation=90)
-        figure.colorbar(drawn, ax=axis)
+        if isinstance(panel, Panel):
+            _plot_map(figure, axis, panel)
+        else:
+            plot_curves(axis, panel)
     return figure
+
+
+def plot_curves(axis: Any, panel: Curves) -> None:
+    """Draw curves on an axis of matplotlib."""
+    for values, label, dashed in zip(panel.values, panel.curves, panel.dashed, strict=True):
+        axis.plot(values, "o--" if dashed else "o-", markersize=3, label=label)
+    axis.axhline(0.0, color="grey", linewidth=0.5)
+    axis.set_title(panel.title, fontsize=9)
+    axis.set_xticks(range(len(panel.points)), panel.points, fontsize=7)
+    axis.legend(fontsize=7)
+
+
+def _plot_map(figure: Any, axis: Any, panel: Panel) -> None:
+    limit = _limit(panel)
+    drawn = axis.imshow(panel.values, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
+    axis.set_title(panel.title, fontsize=9)
+    axis.set_yticks(range(len(panel.rows)), panel.rows, fontsize=7)
+    axis.set_xticks(range(len(panel.columns)), panel.columns, fontsize=7, rotation=90)
+    figure.colorbar(drawn, ax=axis)
+
+
+def _height(panel: Panel | Curves) -> float:
+    return 1.6 + 0.22 * panel.values.shape[0] if isinstance(panel, Panel) else 2.6
 
 
 def _limit(panel: Panel) -> float:
@@ -97,3 +135,55 @@ def _cell_svg(panel: Panel, row: int, column: int, limit: float) -> str:
         f'height="{_CELL - 1}" fill="{colour}" fill-opacity="{abs(value) / limit:.3f}">'
         f"<title>{escape(hover)}</title></rect>"
     )
+
+
+def _curves_svg(panel: Curves) -> str:
+    finite = panel.values[np.isfinite(panel.values)]
+    low, high = (
+        (min(0.0, float(finite.min())), max(0.0, float(finite.max())))
+        if finite.size
+        else (0.0, 1.0)
+    )
+    lines = "".join(
+        _curve_svg(panel, index, low, high or 1.0) for index in range(len(panel.curves))
+    )
+    keys = "".join(
+        f'<text x="{_PLOT_WIDTH + 12}" y="{14 * index + 12}" fill="{_colour(index)}">'
+        f"{escape(label)}</text>"
+        for index, label in enumerate(panel.curves)
+    )
+    span = f"{escape(panel.points[0])} to {escape(panel.points[-1])}" if panel.points else ""
+    return (
+        f"<figure><figcaption>{escape(panel.title)} ({low:.3g} to {high:.3g}; {span})"
+        f'</figcaption><svg role="img" width="{_PLOT_WIDTH + 200}" height="{_PLOT_HEIGHT}" '
+        f'font-size="10" font-family="monospace">{lines}{keys}</svg></figure>'
+    )
+
+
+def _curve_svg(panel: Curves, index: int, low: float, high: float) -> str:
+    """Draw a curve as dots with their values, joined by lines where neighbours are finite."""
+    step = _PLOT_WIDTH / max(1, len(panel.points))
+    colour, values = _colour(index), panel.values[index]
+    height = _PLOT_HEIGHT - 16
+    at = [(step * (i + 0.5), 8 + height * (high - v) / (high - low)) for i, v in enumerate(values)]
+    dashes = ' stroke-dasharray="4 3"' if panel.dashed[index] else ""
+    drawn = []
+    for i, (x, y) in enumerate(at):
+        if not math.isfinite(values[i]):
+            continue
+        hover = f"{panel.curves[index]}, {panel.points[i]}: {values[i]:.3g}"
+        drawn.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}">'
+            f"<title>{escape(hover)}</title></circle>"
+        )
+        if i and math.isfinite(values[i - 1]):
+            before = at[i - 1]
+            drawn.append(
+                f'<line x1="{before[0]:.1f}" y1="{before[1]:.1f}" x2="{x:.1f}" y2="{y:.1f}" '
+                f'stroke="{colour}"{dashes}></line>'
+            )
+    return "".join(drawn)
+
+
+def _colour(index: int) -> str:
+    return _COLOURS[index % len(_COLOURS)]

@@ -11,25 +11,22 @@ from typing import Any
 import numpy as np
 
 from pytest_ragshortcut.core.effects import restored_fraction
-from pytest_ragshortcut.core.figures import Panel, panels_html, plot_panels
+from pytest_ragshortcut.core.figures import Curves, Panel, panels_html, plot_panels
 from pytest_ragshortcut.core.plans import Array, Component
 from pytest_ragshortcut.core.prompts import TokenizedPrompt
 
 
-@dataclass(frozen=True, eq=False)
-class Result:
-    """What all results share."""
-
-    prompt: TokenizedPrompt
-    """The prompt that was read, with input_ids, tokens and spans."""
+class Shown:
+    """What all results can do: become builtins, and show themselves. They are dataclasses."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as builtins that json.dumps takes; NaN becomes None."""
         return {"probe": type(self).__name__} | {
-            f.name: plain(getattr(self, f.name)) for f in fields(self)
+            f.name: plain(getattr(self, f.name))
+            for f in fields(self)  # type: ignore[arg-type]
         }
 
-    def panels(self) -> tuple[Panel, ...]:
+    def panels(self) -> tuple[Panel | Curves, ...]:
         """Return what there is to draw."""
         raise NotImplementedError
 
@@ -48,6 +45,18 @@ class Result:
 
     def _repr_html_(self) -> str:
         return panels_html(self.title, self.panels())
+
+
+@dataclass(frozen=True, eq=False)
+class Result(Shown):
+    """What all results of one prompt share."""
+
+    prompt: TokenizedPrompt
+    """The prompt that was read, with input_ids, tokens and spans."""
+
+    def panels(self) -> tuple[Panel, ...]:
+        """Return what there is to draw."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)

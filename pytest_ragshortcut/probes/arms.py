@@ -3,92 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
+from pytest_ragshortcut.core.arms import PROTOCOLS, Arm, ArmsResult, Protocol
 from pytest_ragshortcut.core.cases import RagCase
-from pytest_ragshortcut.core.corruptions import GaussianNoise
 from pytest_ragshortcut.core.effects import top_mean
-from pytest_ragshortcut.core.plans import Component
+from pytest_ragshortcut.core.plans import Array
 from pytest_ragshortcut.core.ports import ProbeModel
-from pytest_ragshortcut.core.prompts import Template, TokenizedPrompt
+from pytest_ragshortcut.core.prompts import TokenizedPrompt
 from pytest_ragshortcut.errors import OptionError
 from pytest_ragshortcut.probes.contributions import contribute
 from pytest_ragshortcut.probes.inquiry import ask, together
 from pytest_ragshortcut.probes.knockout import knock_out
 from pytest_ragshortcut.probes.resolve import resolve
 from pytest_ragshortcut.probes.trace import trace_prompt
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How the two arms are run. The default compares like with like."""
-
-    name: str = "like for like"
-    template: Template | None = None
-    """None is the model's own template."""
-    corrupt_open: str = "subject"
-    """The span corrupted open-book."""
-    corrupt_closed: str = "subject"
-    """The span corrupted closed-book."""
-    component: Component = "mlp"
-    """What is restored."""
-    mediation_window: int = 10
-    """How many layers are restored together."""
-    knockout_window: int = 9
-    """How many layers a knockout spans."""
-    noise: GaussianNoise = field(default_factory=GaussianNoise)
-    """How the corruption draws."""
-    top_share: float = 0.05
-    """Which share of the largest contributions is averaged."""
-    same_answer: bool = True
-    """Whether a case is kept only if both arms give the same answer."""
-
-
-LIKE_FOR_LIKE = Protocol()
-WADHWA_2024 = Protocol(
-    name="Wadhwa et al. 2024",
-    template=Template(
-        open_book="Information is below:\n{context}\nGiven the context information and not prior "
-        "knowledge, complete the following:\n{question}",
-        closed_book="{question}",
-    ),
-    corrupt_open="context+subject",
-    same_answer=False,
-)
-PROTOCOLS = {"like_for_like": LIKE_FOR_LIKE, "wadhwa_2024": WADHWA_2024}
-
-
-@dataclass(frozen=True, eq=False)
-class Arm:
-    """One arm's means over the kept cases."""
-
-    clean: float
-    """Mean probability of the answer."""
-    total_effect: float
-    """Mean total effect of the corruption."""
-    subject_aie: float
-    """Largest over layers of the mean indirect effect at the last subject token."""
-    subject_contribution: float
-    """Mean of the largest contributions subject -> last."""
-    attribute_contribution: float
-    """The same, attribute -> last; NaN closed-book."""
-    subject_knockout: float
-    """Most negative over windows of the mean relative change, subject -> last cut."""
-    attribute_knockout: float
-    """The same, attribute -> last cut; NaN closed-book."""
-
-
-@dataclass(frozen=True, eq=False)
-class ArmsResult:
-    """Both arms under one protocol, and how many cases were kept."""
-
-    protocol: Protocol
-    open_book: Arm
-    closed_book: Arm
-    n_kept: int
-    n_cases: int
 
 
 def compare_arms(
@@ -157,31 +86,34 @@ def _arm(
     traces = ask(model, together(traced))
     # The maximum of the mean over cases, not the mean of the maxima: the latter grows with noise.
     effects = [t.indirect_effect[:, t.prompt.positions("subject")[-1]] for t in traces]
+    subject, attribute = (_contributions(model, prompts, role) for role in ("subject", "attribute"))
     return Arm(
         clean=float(np.mean([trace.clean for trace in traces])),
         total_effect=float(np.mean([trace.total_effect for trace in traces])),
-        subject_aie=float(np.mean(effects, axis=0).max()),
-        subject_contribution=_contribution(model, prompts, "subject", protocol),
-        attribute_contribution=_contribution(model, prompts, "attribute", protocol),
-        subject_knockout=_knockout(model, prompts, "subject", protocol),
-        attribute_knockout=_knockout(model, prompts, "attribute", protocol),
+        subject_effects=np.mean(effects, axis=0),
+        subject_contributions=subject.mean(axis=0),
+        attribute_contributions=attribute.mean(axis=0),
+        subject_cuts=_cuts(model, prompts, "subject", protocol),
+        attribute_cuts=_cuts(model, prompts, "attribute", protocol),
+        subject_contribution=top_mean(subject, top_share=protocol.top_share),
+        attribute_contribution=top_mean(attribute, top_share=protocol.top_share),
     )
 
 
-def _contribution(
-    model: ProbeModel, prompts: Sequence[TokenizedPrompt], role: str, protocol: Protocol
-) -> float:
+def _contributions(model: ProbeModel, prompts: Sequence[TokenizedPrompt], role: str) -> Array:
+    """Return (n_cases, n_layers) contributions of a role; NaN where the prompts have none."""
     if any(role not in prompt.spans for prompt in prompts):
-        return float("nan")
+        return np.full((len(prompts), model.n_layers), np.nan)
     results = ask(model, together([contribute(prompt) for prompt in prompts]))
-    return top_mean(np.array([result.of(role) for result in results]), top_share=protocol.top_share)
+    return np.array([result.of(role) for result in results])
 
 
-def _knockout(
+def _cuts(
     model: ProbeModel, prompts: Sequence[TokenizedPrompt], role: str, protocol: Protocol
-) -> float:
+) -> Array:
+    """Return (n_layers,) mean relative changes; NaN where the prompts have no such role."""
     if any(role not in prompt.spans for prompt in prompts):
-        return float("nan")
+        return np.full(model.n_layers, np.nan)
     cut = [
         knock_out(
             prompt,
@@ -192,4 +124,4 @@ def _knockout(
         for prompt in prompts
     ]
     results = ask(model, together(cut))
-    return float(np.mean([result.change(role) for result in results], axis=0).min())
+    return np.asarray(np.mean([result.change(role) for result in results], axis=0))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from calibration.columns import Measured
 from calibration.planted import Planted
+from pytest_ragshortcut.core.arms import LIKE_FOR_LIKE, WADHWA_2024, Arm, Protocol
+from pytest_ragshortcut.core.results import plain
 from pytest_ragshortcut.errors import RagShortcutError
 from pytest_ragshortcut.models.rag_model import RagModel
-from pytest_ragshortcut.probes.arms import LIKE_FOR_LIKE, WADHWA_2024, Protocol, compare_arms
+from pytest_ragshortcut.probes.arms import compare_arms
 
 _DIALS = ("context 0, memory 1", "context 1, memory 0", "context 1, memory 1")
 """Of the hand-weighted models these settings are asked: the paths alone, and both."""
@@ -57,6 +59,11 @@ def _compared(model: RagModel, group: Sequence[Measured], protocol: Protocol) ->
     return {
         "n_kept": arms.n_kept,
         "n_cases": arms.n_cases,
-        "open": asdict(arms.open_book),
-        "closed": asdict(arms.closed_book),
+        "open": _arm(arms.open_book),
+        "closed": _arm(arms.closed_book),
     }
+
+
+def _arm(arm: Arm) -> dict[str, Any]:
+    headlines = ("subject_aie", "subject_knockout", "attribute_knockout")
+    return plain(arm) | {name: getattr(arm, name) for name in headlines}

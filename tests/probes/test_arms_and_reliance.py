@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from pytest_ragshortcut.core.arms import LIKE_FOR_LIKE, WADHWA_2024, Protocol
 from pytest_ragshortcut.core.cases import RagCase
 from pytest_ragshortcut.core.corruptions import GaussianNoise
+from pytest_ragshortcut.core.results import plain
 from pytest_ragshortcut.errors import AnswerNotFoundError, OptionError
 from pytest_ragshortcut.models.rag_model import RagModel
-from pytest_ragshortcut.probes.arms import LIKE_FOR_LIKE, WADHWA_2024, Protocol, compare_arms
+from pytest_ragshortcut.probes.arms import compare_arms
 from pytest_ragshortcut.probes.contributions import attention_contributions
 from pytest_ragshortcut.probes.knockout import attention_knockout
 from pytest_ragshortcut.probes.reliance import PROBES, context_reliance
@@ -39,7 +41,7 @@ def test_like_for_like_keeps_the_cases_in_which_both_arms_agree(planted: Planted
     assert (result.n_kept, result.n_cases) == (2, 3)
     assert result.protocol is LIKE_FOR_LIKE
     alone = compare_arms(planted, [cases[0], cases[2]])
-    assert asdict(result.open_book) == asdict(alone.open_book)
+    assert plain(result.open_book) == plain(alone.open_book)
     # Closed-book there is no attribute, and nothing stands in for it.
     assert math.isnan(result.closed_book.attribute_knockout)
     assert math.isnan(result.closed_book.attribute_contribution)
@@ -101,11 +103,14 @@ def test_an_arm_is_the_mean_over_its_cases_of_the_probes(llama: RagModel, case: 
     effects = [t.indirect_effect[:, t.prompt.positions("subject")[-1]] for t in traces]
     assert arm.clean == pytest.approx(np.mean([trace.clean for trace in traces]))
     assert arm.total_effect == pytest.approx(np.mean([trace.total_effect for trace in traces]))
-    assert arm.subject_aie == pytest.approx(np.mean(effects, axis=0).max())
+    assert arm.subject_effects == pytest.approx(np.mean(effects, axis=0))
+    assert arm.subject_aie == arm.subject_effects.max()
     given = [attention_contributions(llama, c).of("attribute") for c in (case, other)]
+    assert arm.attribute_contributions == pytest.approx(np.mean(given, axis=0))
     assert arm.attribute_contribution == pytest.approx(np.sort(np.ravel(given))[-3:].mean())
     cut = [attention_knockout(llama, c, window=2).change("subject") for c in (case, other)]
-    assert arm.subject_knockout == pytest.approx(np.mean(cut, axis=0).min())
+    assert arm.subject_cuts == pytest.approx(np.mean(cut, axis=0))
+    assert arm.subject_knockout == arm.subject_cuts.min()
 
 
 def test_the_evidence_is_read_and_does_not_enter_the_score(planted: PlantedModel) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Callable
@@ -14,9 +15,11 @@ import numpy as np
 import pytest
 
 from pytest_ragshortcut.core.cases import RagCase
+from pytest_ragshortcut.core.figures import Curves, panels_html
 from pytest_ragshortcut.core.prompts import TokenizedPrompt
 from pytest_ragshortcut.core.results import Result
 from pytest_ragshortcut.errors import MissingExtraError, UndefinedEffectError
+from pytest_ragshortcut.probes.arms import compare_arms
 from pytest_ragshortcut.probes.contributions import attention_contributions
 from pytest_ragshortcut.probes.knockout import attention_knockout
 from pytest_ragshortcut.probes.reliance import context_reliance
@@ -41,6 +44,7 @@ PROBES: dict[str, Callable[[], Result]] = {
     "swap": lambda: counterfactual_swap(MODEL, CASE),
     "reliance": lambda: context_reliance(MODEL, CASE),
 }
+ARMS = compare_arms(MODEL, [CASE], protocol="wadhwa_2024")
 every_result = pytest.mark.parametrize("probe", PROBES)
 
 
@@ -69,6 +73,50 @@ def test_a_result_becomes_strict_json_and_keeps_its_numbers(probe: str) -> None:
             assert kept == pytest.approx(value, nan_ok=True)
     ((start, stop),) = result.prompt.spans["attribute"]
     assert again["prompt"]["spans"]["attribute"] == [[start, stop]]
+
+
+def test_both_arms_become_strict_json() -> None:
+    again = json.loads(json.dumps(ARMS.to_dict(), allow_nan=False))
+    assert again["probe"] == "ArmsResult"
+    assert again["open_book"]["subject_cuts"] == pytest.approx(ARMS.open_book.subject_cuts)
+    assert again["closed_book"]["attribute_cuts"] == [None] * MODEL.n_layers
+
+
+def test_both_arms_are_drawn_as_curves_and_what_is_undefined_is_not() -> None:
+    html = ARMS._repr_html_()
+    parser = Tags()
+    parser.feed(html)
+    assert parser.open == []
+    assert parser.seen <= {
+        "div", "p", "b", "figure", "figcaption", "svg", "circle", "line", "text", "title"
+    }  # fmt: skip
+    panels = ARMS.panels()
+    assert html.count("<circle ") == sum(int(np.isfinite(p.values).sum()) for p in panels) > 0
+    # A line joins two neighbours, of which there is one pair in two layers.
+    assert html.count("<line ") * MODEL.n_layers == html.count("<circle ")
+    assert "nan" not in html
+    heights = [float(y) for y in re.findall(r'cy="([^"]*)"', html)]
+    assert all(0 <= height <= 140 for height in heights)
+
+
+def test_higher_values_are_drawn_higher() -> None:
+    drawn = Curves("t", np.array([[0.0, 0.5, math.nan, -0.5]]), ("a",), ("1", "2", "3", "4"),
+                   (False,))  # fmt: skip
+    first, second, last = re.findall(r'cy="([^"]*)"', panels_html("t", [drawn]))
+    assert float(second) < float(first) < float(last)
+    nothing = replace(drawn, values=np.full((1, 4), math.nan))
+    assert "<circle" not in panels_html("t", [nothing])
+
+
+def test_curves_are_plotted_one_below_the_other() -> None:
+    pytest.importorskip("matplotlib")
+    figure = ARMS.plot()
+    assert len(figure.axes) == len(ARMS.panels())
+    for axis, panel in zip(figure.axes, ARMS.panels(), strict=True):
+        assert [text.get_text() for text in axis.get_legend().get_texts()] == list(panel.curves)
+        drawn = [line.get_ydata() for line in axis.get_lines()][: len(panel.curves)]
+        assert np.array_equal(np.array(drawn, dtype=float), panel.values, equal_nan=True)
+    assert figure.get_suptitle() == "Wadhwa et al. 2024: 1 kept of 1"
 
 
 class Tags(HTMLParser):
