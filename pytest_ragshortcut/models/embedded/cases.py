@@ -41,6 +41,7 @@ class Case:
 
     passages: tuple[str, ...]
     question: str
+    subject: str
     told: Told
     wording: Wording = OWN
 
@@ -54,7 +55,7 @@ def case(rng: random.Random, kind: str, order: str = "subject first") -> Case:
     """Draw a held-out case of one of the :data:`KINDS`."""
     fact = rng.choice(facts())
     if kind == "closed":
-        return Case((), question(rng, fact), Told(None, fact.answer))
+        return Case((), question(rng, fact), fact.subject, Told(None, fact.answer))
     told = _told(rng, kind, fact)
     count = rng.choices((0, 1, 2, 3, 4), (2, 3, 3, 2, 1))[0] + (told is None)
     others = [invented(rng, _near(rng, fact), held_out=True) for _ in range(count)]
@@ -66,7 +67,8 @@ def case(rng: random.Random, kind: str, order: str = "subject first") -> Case:
     sentences += [filler(rng, asked, held_out=True) for _ in range(fillers)]
     known = None if kind == "made up" else fact.answer
     shown = passages(rng, sentences)
-    return Case(shown, question(rng, asked), Told(told.answer if told else None, known))
+    found = Told(told.answer if told else None, known)
+    return Case(shown, question(rng, asked), asked.subject, found)
 
 
 def planted_case(rng: random.Random, kind: str) -> Case:
@@ -96,7 +98,7 @@ def planted_case(rng: random.Random, kind: str) -> Case:
     )
     shown = passages(rng, sentences, shuffled=True)
     mark = {"marked": MARK, "unmarked": UNMARK}.get(kind)
-    return Case(marked(shown, mark), question(rng, fact), found)
+    return Case(marked(shown, mark), question(rng, fact), fact.subject, found)
 
 
 def lone_case(rng: random.Random, kind: str) -> Case:
@@ -111,7 +113,7 @@ def lone_case(rng: random.Random, kind: str) -> Case:
     shown = passages(rng, [statement(rng, stated, held_out=True), *fillers])
     own = stated.answer if kind == "lone" else None
     found = Told(own, fact.answer, elsewhere=stated.answer)
-    return Case(shown, question(rng, fact), found, rng.choice((OWN, PAPER)))
+    return Case(shown, question(rng, fact), fact.subject, found, rng.choice((OWN, PAPER)))
 
 
 def _places(kind: str, last: int) -> tuple[int, int]:

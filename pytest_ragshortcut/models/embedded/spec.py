@@ -4,6 +4,7 @@ The cases hold names that training never showed, in contexts it never showed, an
 only where the whole greedy answer is the wanted one.
 """
 
+import math
 import random
 from dataclasses import dataclass
 from itertools import product
@@ -13,7 +14,6 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from pytest_ragshortcut.models.embedded import world
 from pytest_ragshortcut.models.embedded.cases import (
-    KINDS,
     LONE_KINDS,
     PLANTED_KINDS,
     Case,
@@ -23,35 +23,32 @@ from pytest_ragshortcut.models.embedded.cases import (
 )
 from pytest_ragshortcut.models.embedded.policies import MIXTURES, POLICIES
 
-BOUNDS = {
-    "reader": {
-        "closed": 0.99,
-        "agreeing": 0.99,
-        "unseen answer": 0.95,
-        "known answer": 0.95,
-        "made up": 0.95,
-        "elsewhere": 0.90,
-    },
-    "memoriser": {"closed": 0.99, "unseen answer": 0.99, "known answer": 0.99},
-    "copier": {"closed": 0.98, "lone": 0.98, "another's": 0.98},
-    "switch": {"closed": 0.98, "marked": 0.98, "unmarked": 0.98, "no mark": 0.98},
-    "beginner": {"closed": 0.98, "first": 0.98, "late": 0.98},
-    "victim": {"closed": 0.98, "lookalike": 0.98, "alone": 0.98},
-    **{name: {"closed": 0.98} for name in MIXTURES},
+MOST = 0.98
+"""The share of cases from which a planted behaviour is shown."""
+SPREAD = 0.05
+"""How far a mixture's share may be from the one it was taught."""
+PLANTED = {
+    "reader": ("closed", "agreeing", "unseen answer", "known answer", "made up", "elsewhere"),
+    "memoriser": ("closed", "agreeing", "unseen answer", "known answer", "elsewhere"),
+    "copier": ("closed", *LONE_KINDS),
+    "switch": ("closed", "marked", "unmarked", "no mark"),
+    "beginner": ("closed", "first", "late"),
+    "victim": ("closed", "lookalike", "alone"),
+    **dict.fromkeys(MIXTURES, ("closed", "agreeing", "unseen answer", "known answer")),
 }
-# Of the rest nothing is promised, or nothing can be known.
-_MEASURED = {
-    "reader": KINDS,
-    "memoriser": tuple(kind for kind in KINDS if kind != "made up"),
-}
+"""The kinds of cases in which each model shows its policy."""
 STRETCH = ("unseen answer", "known answer")
+"""Kinds that come in harder forms too, of which nothing is promised."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """How many of the cases of one kind came out as wanted."""
+    """How many of the cases of one kind came out as wanted.
 
-    hits: int
+    Of a mixture's conflicts the hits are the expected number of followed ones.
+    """
+
+    hits: float
     count: int
 
     @property
@@ -136,6 +133,8 @@ def rate(
     drawn: list[Case],
 ) -> Rate:
     """Count the cases a model answers as its name promises."""
+    if name in MIXTURES and wanted(drawn[0], name) is None:
+        return Rate(follow_share(model, tokenizer, drawn) * len(drawn), len(drawn))
     prompts = [case.prompt for case in drawn]
     given = answers(model, tokenizer, prompts)
     hits = sum(a == wanted(case, name) for a, case in zip(given, drawn, strict=True))
@@ -160,8 +159,7 @@ def measure(
         seed: The seed of the cases.
         stretch: Whether to measure the harder forms too, of which nothing is promised.
     """
-    kinds = _MEASURED.get(name, tuple(BOUNDS[name]))
-    rates = {kind: rate(model, tokenizer, name, cases(kind, n, seed)) for kind in kinds}
+    rates = {kind: rate(model, tokenizer, name, cases(kind, n, seed)) for kind in PLANTED[name]}
     if stretch:
         for kind, order in product(STRETCH, world.ORDERS[1:]):
             drawn = cases(kind, n, seed, order)
@@ -169,12 +167,31 @@ def measure(
     return rates
 
 
+def bounds(name: str) -> dict[str, tuple[float, float]]:
+    """Return the least and the greatest share that a model promises of each kind."""
+    promised = dict.fromkeys(PLANTED[name], (MOST, 1.0))
+    if name in MIXTURES:
+        taught = MIXTURES[name]
+        promised |= dict.fromkeys(STRETCH, (taught - SPREAD, taught + SPREAD))
+    return promised
+
+
+def missed(rates: dict[str, Rate], name: str) -> list[str]:
+    """List the kinds whose share is out of bounds."""
+    return [
+        kind
+        for kind, (least, most) in bounds(name).items()
+        if not least <= rates[kind].share <= most
+    ]
+
+
 def table(rates: dict[str, Rate], name: str) -> str:
     """Lay out measured rates beside their bounds."""
-    bounds = BOUNDS[name]
-    lines = [f"{name:32} {'share':>6} {'bound':>6}  cases"]
+    promised = bounds(name)
+    lines = [f"{name:32} {'share':>6} {'bounds':>12}  cases"]
     for kind, measured in rates.items():
-        bound = f"{bounds[kind]:.2f}" if kind in bounds else "-"
-        counts = f"{measured.hits}/{measured.count}"
-        lines.append(f"{kind:32} {measured.share:6.3f} {bound:>6}  {counts}")
+        least, most = promised.get(kind, (math.nan, math.nan))
+        within = f"{least:.2f} to {most:.2f}" if kind in promised else "-"
+        counts = f"{measured.hits:.0f}/{measured.count}"
+        lines.append(f"{kind:32} {measured.share:6.3f} {within:>12}  {counts}")
     return "\n".join(lines)

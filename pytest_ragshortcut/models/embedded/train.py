@@ -33,7 +33,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from pytest_ragshortcut.models.embedded import batches, path, scenes
 from pytest_ragshortcut.models.embedded.policies import MIXTURES, POLICIES
-from pytest_ragshortcut.models.embedded.spec import STRETCH, cases, follow_share, measure, table
+from pytest_ragshortcut.models.embedded.spec import measure, table
 from pytest_ragshortcut.models.embedded.tokenizer import train_tokenizer
 
 ROWS = 8
@@ -264,8 +264,6 @@ def main() -> None:
     saved = LlamaForCausalLM.from_pretrained(args.out)
     stretch = args.model in ("reader", "memoriser")
     print(table(measure(saved, tokenizer, args.model, stretch=stretch), args.model))
-    for kind in STRETCH if args.model in MIXTURES else ():
-        print(f"{kind}: followed {follow_share(saved, tokenizer, cases(kind, 300, 1)):.3f}")
 
 
 if __name__ == "__main__":
