@@ -77,7 +77,10 @@ class Arm:
 
     @property
     def subject_aie(self) -> float:
-        """Largest over layers of the mean indirect effect at the last subject token."""
+        """Largest over layers of the mean indirect effect at the last subject token.
+
+        The maximum of the mean over cases, not the mean of the maxima, which grows with noise.
+        """
         return float(self.subject_effects.max())
 
     @property

@@ -84,6 +84,24 @@ class RagCase:
         )
         return replace(self, context=swapped[0] if isinstance(self.context, str) else swapped)
 
+    def about(self, other: str) -> RagCase:
+        """Return the case asking the same of another subject, of whom nothing is known.
+
+        Raises:
+            SpanNotFoundError: if the question does not contain the subject.
+
+        Example:
+            >>> RagCase("Where was Ada Quill born?", "Here.", subject="Ada Quill").about("Bo Reed")
+            RagCase('Where was Bo Reed born?', 'Here.', subject='Bo Reed')
+        """
+        found = occurrences(self.question, str(self.subject))
+        if not found:
+            raise SpanNotFoundError(
+                role="subject", text=str(self.subject), region="question", within=self.question
+            )
+        question = replace_spans(self.question, found, other)
+        return RagCase(question, self.context, subject=other)
+
 
 def as_case(question: RagCase | str, context: str | Sequence[str] | None) -> RagCase:
     """Take a case, or a question and its context, as a case.

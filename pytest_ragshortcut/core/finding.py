@@ -14,6 +14,10 @@ _QUOTED = re.compile(r"\"([^\"]+)\"|“([^”]+)”|«([^»]+)»|(?<!\w)‘(.+?)
 _POSSESSIVE = re.compile(r"['’]s$")
 # After these a full stop ends no sentence; nor does it after an initial.
 _ABBREVIATED = frozenset(("St", "Mt", "Ft", "Dr", "Mr", "Mrs", "Ms"))
+_INVENTED = ("Veltano", "Morvane", "Quistel")
+_NOBODY = ("Tarbek", "Ilsworth", "Pandrova", "Gremwick", "Sollivar", "Hadderby")
+# What is longer than an answer by more words is a sentence.
+_MORE_WORDS = 2
 _ARTICLES = frozenset(("a", "an", "the"))
 _SENTENCE_END = re.compile(r"(?<=[.!?。])\s+")
 _CONNECTORS = frozenset("of the de la le du del della di da van von der den al el bin".split())
@@ -104,7 +108,7 @@ def usable_substitutes(
 
     Args:
         candidates: answers, best first.
-        like: the answer to stand in for: its case and digits must be shared.
+        like: the answer to stand in for: its case, digits and rough length must be shared.
         taken: answers that a substitute may neither be, hold, nor be part of.
         text: the prompt.
         count: how many to keep.
@@ -130,7 +134,8 @@ def usable_substitutes(
 def _looks_like(candidate: str, like: str) -> bool:
     is_word = bool(_WORD.match(candidate)) and not {"\n", "\ufffd"} & set(candidate)
     same_case = candidate[:1].isupper() == like.strip()[:1].isupper()
-    return is_word and same_case and _has_digit(candidate) == _has_digit(like)
+    is_short = len(candidate.split()) <= len(like.split()) + _MORE_WORDS
+    return is_word and same_case and is_short and _has_digit(candidate) == _has_digit(like)
 
 
 def _has_digit(text: str) -> bool:
@@ -146,11 +151,24 @@ def invented_substitutes(answer: str) -> tuple[str, ...]:
     """
     digits = [index for index, character in enumerate(answer) if character.isdigit()][-2:]
     if not digits:
-        return ("Veltano", "Morvane", "Quistel")
+        return _INVENTED
     return tuple(
         "".join(str((int(c) + shift) % 9 + 1) if i in digits else c for i, c in enumerate(answer))
         for shift in (5, 3, 2)
     )
+
+
+def invented_subjects(subject: str) -> tuple[str, ...]:
+    """Invent names that nobody knows anything of, of one word or two as the subject is.
+
+    Example:
+        >>> invented_subjects("Eavan Boland")[:2], invented_subjects("Dracula")[:2]
+        (('Tarbek Pandrova', 'Ilsworth Gremwick'), ('Tarbek', 'Ilsworth'))
+    """
+    if len(subject.split()) == 1:
+        return _NOBODY
+    last = (*_NOBODY[2:], *_NOBODY[:2])
+    return tuple(f"{one} {other}" for one, other in zip(_NOBODY, last, strict=True))
 
 
 def sentences(text: str) -> tuple[str, ...]:

@@ -106,7 +106,7 @@ def parametric_reliance(
 def _reliance(
     model: ProbeModel, case: RagCase, kind: Kind, readers: Sequence[Reader], limits: Limits
 ) -> Inquiry[Reliance]:
-    resolved = yield from resolve(model, case, with_alternatives=True)
+    resolved = yield from resolve(model, case, ahead=True)
     asked: list[Inquiry[Any]] = [swap_resolved(model, resolved), _known(resolved)]
     asked += [reader(model, resolved) for reader in readers]
     (swap, how), known, *readings = yield from together(asked)

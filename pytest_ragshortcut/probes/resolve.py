@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_ragshortcut.core.cases import RagCase
 from pytest_ragshortcut.core.finding import (
     find_context_answer,
     find_subject,
+    invented_subjects,
     invented_substitutes,
     usable_substitutes,
 )
@@ -20,7 +21,7 @@ from pytest_ragshortcut.probes.inquiry import Alternatives, Continue, Inquiry
 
 N_SUBSTITUTES = 3
 _GIVEN = "given"
-# Alternatives are asked for a few at a time: the first few mostly do.
+# Further alternatives are asked for a few at a time: the answers themselves mostly do.
 _RANKS = (range(8), range(8, 16), range(16, 24))
 
 
@@ -40,18 +41,17 @@ class Resolved:
     """What to read: the caller's text, or the tokens that the model said."""
     memory: str | tuple[int, ...]
     """The memory answer, likewise."""
+    elsewhere: tuple[TokenizedPrompt, ...]
+    """Closed-book prompts that ask the same of subjects that nobody knows."""
 
 
-def resolve(
-    model: ProbeModel, case: RagCase, *, with_alternatives: bool = False
-) -> Inquiry[Resolved]:
+def resolve(model: ProbeModel, case: RagCase, *, ahead: bool = False) -> Inquiry[Resolved]:
     """Find subject, answer, context answer and memory answer where they are not given.
 
     Args:
         model: the model to ask.
         case: the case.
-        with_alternatives: find the memory answer among its alternatives, in the steps that these
-            take, where substitutes are looked for next.
+        ahead: whether to ask, in the same step, what substitutes are looked for among.
 
     Raises:
         CaseError: if one of them is not where it must be, or cannot be found.
@@ -61,11 +61,17 @@ def resolve(
     subject = _take(found, "subject", case.subject) or _put(
         found, "subject", find_subject(case.question, context)
     )
-    open_prompt, closed_prompt = _prompts(model, replace(case, subject=subject))
+    named = replace(case, subject=subject)
+    open_prompt, closed_prompt = _marked(model, named, "open"), _marked(model, named, "closed")
     closed = model.tokenize(closed_prompt)
     opened = model.tokenize(open_prompt)
-    at_once = with_alternatives and case.substitutes is None
-    answer, memory = yield from _answers(case, opened, closed, found, at_once=at_once)
+    elsewhere = tuple(
+        model.tokenize(_marked(model, named.about(other), "closed"))
+        for other in (invented_subjects(subject) if case.substitutes is None else ())
+    )
+    answer, memory = yield from _answers(
+        case, opened, closed, found, ahead=elsewhere if ahead else ()
+    )
     context_answer = _take(found, "context_answer", case.context_answer) or _put(
         found,
         "context_answer",
@@ -91,11 +97,15 @@ def resolve(
         closed_book=model.reading(closed, memory),
         answer=answer,
         memory=memory,
+        elsewhere=elsewhere,
     )
 
 
 def find_substitutes(resolved: Resolved) -> Inquiry[tuple[tuple[str, ...], str]]:
-    """Find answers of the same kind to swap in: the model's own closed-book alternatives.
+    """Find answers of the same kind to swap in: what the model says of subjects nobody knows.
+
+    Its own alternatives for the subject itself would not do: memory half supports them, and a
+    model that follows its context a quarter of the time follows them half of it.
 
     Returns:
         The substitutes, and how they were found.
@@ -104,35 +114,43 @@ def find_substitutes(resolved: Resolved) -> Inquiry[tuple[tuple[str, ...], str]]
     if case.substitutes is not None:
         return case.substitutes, _GIVEN
     said: list[str] = []
-    usable: tuple[str, ...] = ()
-    for ranks in _RANKS:
-        (more,) = yield (Alternatives(resolved.closed_book, ranks),)
-        said += [generated.text for generated in more]
-        usable = usable_substitutes(
-            said,
-            like=str(case.context_answer),
-            taken=[str(case.memory_answer), str(case.context_answer), str(case.answer)],
-            text=resolved.open_book.text,
-            count=N_SUBSTITUTES,
-        )
-        if len(usable) == N_SUBSTITUTES:
-            return usable, "the model's next likeliest closed-book answers"
-    invented = usable_substitutes(
-        [*usable, *invented_substitutes(str(case.context_answer))],
+    for asked in (None, *_RANKS):
+        said += yield from _said_elsewhere(resolved, asked)
+        if len(usable := _usable(said, resolved)) == N_SUBSTITUTES:
+            return usable, "what the model says of subjects nobody knows"
+    more = [*usable, *invented_substitutes(str(case.context_answer))]
+    return _usable(more, resolved), "what the model says of subjects nobody knows, and made-up ones"
+
+
+def _said_elsewhere(resolved: Resolved, ranks: range | None) -> Inquiry[list[str]]:
+    """Ask for the answer about each subject that nobody knows, or for more of the first one's."""
+    if ranks is None:
+        said = yield tuple(Continue(prompt) for prompt in resolved.elsewhere)
+    else:
+        (said,) = yield (Alternatives(resolved.elsewhere[0], ranks),)
+    return [generated.text for generated in said]
+
+
+def _usable(said: Sequence[str], resolved: Resolved) -> tuple[str, ...]:
+    case = resolved.case
+    return usable_substitutes(
+        said,
         like=str(case.context_answer),
-        taken=[str(case.memory_answer), str(case.context_answer)],
+        taken=[
+            str(case.memory_answer),
+            str(case.context_answer),
+            str(case.answer),
+            *invented_subjects(str(case.subject)),
+        ],
         text=resolved.open_book.text,
         count=N_SUBSTITUTES,
     )
-    return invented, "closed-book answers and made-up ones"
 
 
-def _prompts(model: ProbeModel, case: RagCase) -> tuple[Prompt, Prompt]:
-    def marked(book: Book) -> Prompt:
-        prompt = model.render(case, book)
-        return prompt.with_phrase("subject", str(case.subject), region="question", last=True)
-
-    return marked("open"), marked("closed")
+def _marked(model: ProbeModel, case: RagCase, book: Book) -> Prompt:
+    """Render a prompt with its subject marked."""
+    prompt = model.render(case, book)
+    return prompt.with_phrase("subject", str(case.subject), region="question", last=True)
 
 
 def _answers(
@@ -141,22 +159,25 @@ def _answers(
     closed: TokenizedPrompt,
     found: dict[str, Found],
     *,
-    at_once: bool,
+    ahead: Sequence[TokenizedPrompt],
 ) -> Inquiry[tuple[str | tuple[int, ...], str | tuple[int, ...]]]:
-    """Take the open-book and the closed-book answer, or ask the model for what is not given."""
-    asked: dict[Book, Continue | Alternatives] = {}
+    """Take the open-book and the closed-book answer, or ask the model for what is not given.
+
+    What is asked ahead is remembered by the model, and asked again where it is needed.
+    """
+    asked: dict[Book, TokenizedPrompt] = {}
     if case.answer is None:
-        asked["open"] = Continue(opened)
+        asked["open"] = opened
     if case.memory_answer is None:
-        asked["closed"] = Alternatives(closed, _RANKS[0]) if at_once else Continue(closed)
-    said = dict(zip(asked, (yield tuple(asked.values())) if asked else (), strict=True))
+        asked["closed"] = closed
+    prompts = (*asked.values(), *ahead)
+    answers = (yield tuple(map(Continue, prompts))) if prompts else ()
+    said: dict[Book, Generated] = dict(zip(asked, answers, strict=False))
 
     def take(role: str, book: Book, given: str | None) -> str | tuple[int, ...]:
         if given is not None:
             return _put(found, role, (given, _GIVEN))
-        generated = said[book]
-        # The likeliest of the alternatives is the greedy answer.
-        greedy: Generated = generated[0] if isinstance(generated, tuple) else generated
+        greedy = said[book]
         if not greedy.token_ids or not greedy.text.strip():
             raise AnswerNotFoundError(
                 role=role.replace("_", " "),

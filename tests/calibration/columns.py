@@ -103,13 +103,23 @@ def told_apart(name: str, models: tuple[str, ...] = ()) -> Column:
     return Column(f"AUROC {name}", TOLD_APART, asks, auroc)
 
 
+def graded(each: Measured) -> str | None:
+    """Say which models of a planted degree a case's is of: the dials, or the mixtures.
+
+    Reader and memoriser are the mixtures of all and of nothing.
+    """
+    if each.family == "dials":
+        return "dials" if each.has_truth else None
+    is_mixture = each.model in (*MIXTURES, "reader", "memoriser") and each.case.kind != "made up"
+    return "mixtures" if is_mixture else None
+
+
 def _dials(each: Measured) -> bool:
-    return each.family == "dials" and each.has_truth
+    return graded(each) == "dials"
 
 
 def _mixtures(each: Measured) -> bool:
-    """Tell mixtures from the rest; reader and memoriser are those of all and of nothing."""
-    return each.model in (*MIXTURES, "reader", "memoriser") and each.case.kind != "made up"
+    return graded(each) == "mixtures"
 
 
 def _spearman_by_degree(scores: Floats, truth: Floats) -> float:

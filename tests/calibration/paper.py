@@ -16,11 +16,14 @@ from pytest_ragshortcut.probes.arms import compare_arms
 
 _DIALS = ("context 0, memory 1", "context 1, memory 0", "context 1, memory 1")
 """Of the hand-weighted models these settings are asked: the paths alone, and both."""
+BY_LAYER = "the same, layer by layer"
 _COMPARED = (
     LIKE_FOR_LIKE,
     WADHWA_2024,
     # The paper's prompt is one that a trained model has never seen.
     replace(WADHWA_2024, name=f"{WADHWA_2024.name}, own prompt", template=None),
+    # Its windows span all layers of models as small as these: no curve could be seen.
+    replace(WADHWA_2024, name=BY_LAYER, template=None, mediation_window=1, knockout_window=1),
 )
 
 

@@ -32,7 +32,7 @@ Probe = Callable[[ProbeModel, Resolved], Inquiry[Readings]]
 NAN = float("nan")
 SPANS = ("attribute", "subject")
 RANKS = range(24)
-"""Among so many closed-book answers a substitute of as many tokens is looked for."""
+"""Among so many answers about a made-up subject a substitute of as many tokens is looked for."""
 
 
 def readings(
@@ -49,7 +49,7 @@ def readings(
         The readings of them all, or why there are none.
     """
     try:
-        resolved = yield from resolve(model, case, with_alternatives="swap" in probes)
+        resolved = yield from resolve(model, case, ahead="swap" in probes)
         parts = yield from together([PROBES[name](model, resolved) for name in probes])
     except RagShortcutError as error:
         return error
@@ -148,7 +148,7 @@ def _substitute_states(model: ProbeModel, resolved: Resolved) -> Inquiry[Reading
     prompt = resolved.open_book
     runs = prompt.spans["attribute"]
     lengths = {stop - start for start, stop in runs}
-    (said,) = yield (Alternatives(resolved.closed_book, RANKS),)
+    (said,) = yield (Alternatives(resolved.elsewhere[0], RANKS),)
     for substitute in _usable([generated.text for generated in said], resolved):
         ids = model.token_ids(substitute)
         if lengths == {len(ids)}:

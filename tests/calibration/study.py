@@ -13,7 +13,7 @@ from benchmarks.counts import Recorder
 from benchmarks.timing import progress
 
 from calibration.candidates import CANDIDATES, Candidate
-from calibration.columns import COLUMNS, CONTEXTS, Column, Measured
+from calibration.columns import COLUMNS, CONTEXTS, Column, Measured, graded
 from calibration.metrics import middle
 from calibration.paper import paper_rows
 from calibration.planted import DIALS, Planted, dialled_models, trained_models
@@ -77,6 +77,7 @@ def study(settings: Settings) -> Result:
             for candidate in CANDIDATES
         ],
         "priced": {"n_cases": len(lengths) // len(CANDIDATES), "n_tokens": middle(lengths)},
+        "degrees": degrees(measured),
         "verdicts": verdicts(measured),
         "unread": Counter(m.unread for m in measured if m.unread),
         "paper": paper,
@@ -143,6 +144,19 @@ def prices(
             recorder = Recorder(model)
             ask(recorder, readings(recorder, case, candidate.probes))
             yield candidate.name, n_tokens, recorder.token_layers() / (n_tokens * model.n_layers)
+
+
+def degrees(measured: Sequence[Measured]) -> list[Result]:
+    """List today's score of every case whose degree was planted, by family and degree."""
+    groups: dict[tuple[str, str, float], list[float]] = {}
+    for each in measured:
+        if not each.unread and (family := graded(each)):
+            score = round(CANDIDATES[0].score(each.values), 4)
+            groups.setdefault((family, each.context, each.case.truth), []).append(score)
+    return [
+        {"family": family, "context": context, "planted": planted, "scores": scores}
+        for (family, context, planted), scores in sorted(groups.items())
+    ]
 
 
 def verdicts(measured: Sequence[Measured]) -> list[Result]:

@@ -20,7 +20,7 @@ MODULES = [
     *(f"{handset.__name__}.{module.name}" for module in pkgutil.iter_modules(handset.__path__)),
 ]
 # Declarations, drawings and classes: nothing that an example would say better than its name.
-WITHOUT_EXAMPLES = {"figures", "ports", "reliance", "ledger", "mechanism"}
+WITHOUT_EXAMPLES = {"figures", "ports", "reliance", "ledger", "mechanism", "arms"}
 WITHOUT_EXAMPLES |= {"axes", "circuit", "writers"}
 
 

@@ -26,6 +26,7 @@ from pytest_ragshortcut import (
     context_reliance,
     counterfactual_swap,
 )
+from pytest_ragshortcut.core.finding import invented_subjects
 from pytest_ragshortcut.core.plans import PlanRow, ProbePlan
 from pytest_ragshortcut.errors import AnswerNotFoundError, ModelError, OptionError, RagShortcutError
 from pytest_ragshortcut.models.handset import (
@@ -515,6 +516,19 @@ def test_a_question_about_nobody_known_is_refused_by_name() -> None:
         context_reliance(model, "Where was Zed Quill born?", "Zed Quill was born in Rome.")
     with pytest.raises(UnknownSubjectError, match="names no subject"):
         model.tokenize(model.render(RagCase("Where was born?", "Here."), "closed"))
+
+
+@architectures
+def test_of_a_subject_that_nobody_knows_every_answer_is_as_likely(architecture: str) -> None:
+    model = made(architecture, memory=1.0)
+    named = RagCase(QUESTION, "Here.", subject="Eavan Boland")
+    for other in invented_subjects("Eavan Boland"):
+        asked = model.render(named.about(other), "closed")
+        prompt = model.tokenize(asked.with_phrase("subject", other, region="question"))
+        rows = tuple(PlanRow(model.reading(prompt, answer)) for answer in SAYABLE)
+        said = [reading.probability for reading in model.run(ProbePlan(rows))]
+        expected = model.expected_probability("Rome")
+        assert said == pytest.approx([expected] * len(SAYABLE), abs=1e-4)
 
 
 @pytest.mark.parametrize("answer", ["Xanadu", "Rome Xanadu"])

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from pytest_ragshortcut.core.finding import invented_subjects
 from pytest_ragshortcut.core.prompts import Prompt, Template, TokenizedPrompt
 from pytest_ragshortcut.errors import AnswerNotFoundError, CaseError, OptionError, listed, quoted
 from pytest_ragshortcut.models.handset.circuit import Circuit
@@ -101,6 +102,8 @@ class HandWeightedModel(RagModel):
     def tokenize(self, prompt: Prompt) -> TokenizedPrompt:
         """Tokenize a prompt as one text.
 
+        Of subjects invented to be unknown it may be asked: it is sure of nothing then.
+
         Raises:
             UnknownSubjectError: if its question names no subject that the model knows.
             PromptTooLongError: if it does not fit the window together with an answer.
@@ -111,6 +114,8 @@ class HandWeightedModel(RagModel):
         asked = [tokenized.input_ids[position] for position in tokenized.positions(role)]
         if not any(subjects.start <= token < subjects.stop for token in asked):
             text = " ".join(prompt.text[start:stop] for start, stop in prompt.spans[role])
+            if text in invented_subjects(text):
+                return tokenized
             unknown = [word for word in split(text) if word not in self.vocabulary.ids]
             raise UnknownSubjectError(question=text, unknown=unknown, subjects=self.facts.subjects)
         return tokenized
