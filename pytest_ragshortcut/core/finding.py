@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
@@ -16,6 +17,7 @@ _POSSESSIVE = re.compile(r"['’]s$")
 _ABBREVIATED = frozenset(("St", "Mt", "Ft", "Dr", "Mr", "Mrs", "Ms"))
 _INVENTED = ("Veltano", "Morvane", "Quistel")
 _NOBODY = ("Tarbek", "Ilsworth", "Pandrova", "Gremwick", "Sollivar", "Hadderby")
+_NAME_SIGNS = frozenset(" .'’-&,_")
 # What is longer than an answer by more words is a sentence.
 _MORE_WORDS = 2
 _ARTICLES = frozenset(("a", "an", "the"))
@@ -132,10 +134,15 @@ def usable_substitutes(
 
 
 def _looks_like(candidate: str, like: str) -> bool:
-    is_word = bool(_WORD.match(candidate)) and not {"\n", "\ufffd"} & set(candidate)
+    is_word = bool(_WORD.search(candidate)) and _signs(candidate) <= _signs(like) | _NAME_SIGNS
     same_case = candidate[:1].isupper() == like.strip()[:1].isupper()
     is_short = len(candidate.split()) <= len(like.split()) + _MORE_WORDS
     return is_word and same_case and is_short and _has_digit(candidate) == _has_digit(like)
+
+
+def _signs(text: str) -> set[str]:
+    """List what is neither letter, mark nor number: vowels of many scripts are marks."""
+    return {character for character in text if unicodedata.category(character)[0] not in "LMN"}
 
 
 def _has_digit(text: str) -> bool:

@@ -17,21 +17,25 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from benchmarks.machine import describe
 
+from calibration import pictures, seeds
 from calibration.study import Settings, study
-from calibration.tables import Stored, report
+from calibration.tables import Stored, excerpts, filled, report
 from pytest_ragshortcut.core.results import plain
 from pytest_ragshortcut.models.embedded import NAMES
 
 RESULTS = Path(__file__).resolve().parent / "results"
 KEPT = "calibration.json"
+PAGE = Path(__file__).resolve().parents[2] / "example_suites" / "ground_truth" / "README.md"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study; 0 whatever it shows, since a finding is no test."""
     options = _parser().parse_args(arguments)
-    if options.show:
-        path = RESULTS / KEPT
+    path = RESULTS / KEPT
+    if options.show or options.publish:
         print(report(read_stored(path)) if path.exists() else "nothing is stored")
+        if options.publish:
+            publish(read_stored(path))
         return 0
     # One thread, so that CPU time is work, not waiting.
     torch.set_num_threads(1)
@@ -40,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(report(stored))
     if options.write:
         store(stored, RESULTS / KEPT)
-        print(f"\nwritten to results/{KEPT}")
+        publish(stored)
+        print(f"\nwritten to results/{KEPT} and {PAGE.parent.name}/")
     return 0
 
 
@@ -80,6 +85,13 @@ def store(stored: Stored, path: Path) -> None:
     path.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
 
 
+def publish(stored: Stored) -> None:
+    """Put tables and pictures into the page for users."""
+    pieces = excerpts(stored) | {"seeds": seeds.report(seeds.read_stored())}
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), pieces), encoding="utf-8")
+    pictures.write(stored, PAGE.parent)
+
+
 def read_stored(path: Path) -> Stored:
     """Read results."""
     stored: Stored = json.loads(path.read_text(encoding="utf-8"))
@@ -95,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=2, help="of the cases")
     add("--quick", action="store_true", help="a few cases: does it run?")
     add("--write", action="store_true", help="keep the results in results/")
+    add("--publish", action="store_true", help="put what is kept into the page for users again")
     add("--show", action="store_true", help="print the kept results")
     add("--progress", action="store_true", help="say what is under way, on a terminal or not")
     return parser

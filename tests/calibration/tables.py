@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.machine import summary
@@ -17,39 +17,67 @@ Stored = dict[str, Any]
 
 def report(stored: Stored) -> str:
     """Render everything that a run found."""
-    return "\n\n".join(_parts(stored))
+    return "\n\n".join(blocks(stored).values())
 
 
-def _parts(stored: Stored) -> Iterator[str]:
-    settings, priced = stored["settings"], stored["priced"]
-    yield (
+def blocks(stored: Stored) -> dict[str, str]:
+    """Render it piece by piece; name -> Markdown."""
+    made = {"setting": _setting(stored)}
+    for name, render in _BLOCKS.items():
+        made[name] = render(stored)
+    return made
+
+
+def excerpts(stored: Stored) -> dict[str, str]:
+    """Render what the page for users quotes."""
+    chosen = [row for row in stored["paper"] if row["model"] in _QUOTED]
+    return blocks(stored | {"paper": chosen})
+
+
+def filled(page: str, pieces: dict[str, str]) -> str:
+    """Put pieces into a page, each between its own two marks.
+
+    Example:
+        >>> filled("a <!-- x -->old<!-- end --> b", {"x": "new"}).splitlines()
+        ['a <!-- x -->', '', 'new', '', '<!-- end --> b']
+    """
+    for name, piece in pieces.items():
+        mark = f"<!-- {name} -->"
+        if mark in page:
+            before, _, rest = page.partition(mark)
+            page = f"{before}{mark}\n\n{piece}\n\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
+    return page
+
+
+def _setting(stored: Stored) -> str:
+    settings = stored["settings"]
+    said = (
         f"{summary(stored['machine'])}, {stored['cpu_seconds']:.0f} s of CPU time. Seed "
         f"{settings['seed']}; {settings['n_cases']} contradicting cases of each kind, "
         f"{settings['n_dial_cases']} of each setting of the dials, and an agreeing twin of each."
     )
-    if stored["unread"]:
-        reasons = ", ".join(f"{name} {count}" for name, count in stored["unread"].items())
-        yield f"Left out, because the case could not be completed: {reasons}."
-    yield (
+    if not stored["unread"]:
+        return said
+    reasons = ", ".join(f"{name} {count}" for name, count in stored["unread"].items())
+    return f"{said}\n\nLeft out, because the case could not be completed: {reasons}."
+
+
+def _told_apart(stored: Stored) -> str:
+    priced = stored["priced"]
+    return (
         "Context (1) or memory (0), case by case; conflict / agreement. AUROC 0.5 is chance. False "
         f"alarms of the claim 'above {THRESHOLD}': truly context at or below it or undefined, "
         f"truly memory above it. Forwards: of one prompt of {number(priced['n_tokens'] or 0)} "
         "tokens, its answers found anew; by count of token-layers, median of "
-        f"{priced['n_cases']} cases."
-    )
-    yield _candidates(stored, TOLD_APART, costs=True)
-    yield (
+        f"{priced['n_cases']} cases.\n\n"
+    ) + _candidates(stored, TOLD_APART, costs=True)
+
+
+def _in_degree(stored: Stored) -> str:
+    return (
         "In degree; conflict / agreement. Spearman's correlation with the planted degree, and "
-        "error, the mean of |score - planted|."
-    )
-    yield _candidates(stored, IN_DEGREE)
-    yield "Verdicts by planted kind. As taught: the greedy answer is the one planted."
-    yield _verdicts(stored["verdicts"])
-    yield (
-        "The paper's comparison on agreeing cases, with the passages / without. AIE: indirect "
-        "effect of the last subject token (MLP). Cuts: the largest loss, relative."
-    )
-    yield _paper(stored["paper"])
+        "error, the mean of |score - planted|; of single cases, or of the mean of each degree.\n\n"
+    ) + _candidates(stored, IN_DEGREE)
 
 
 def _candidates(stored: Stored, which: str, *, costs: bool = False) -> str:
@@ -96,7 +124,8 @@ def decimal(value: float | None) -> str:
     return f"{round(value, 2) + 0.0:.2f}"
 
 
-def _verdicts(rows: Sequence[Stored]) -> str:
+def _verdicts(stored: Stored) -> str:
+    rows: Sequence[Stored] = stored["verdicts"]
     names = [v.value for v in Verdict if any(v.value in row["counts"] for row in rows)]
     body = [
         [
@@ -110,11 +139,17 @@ def _verdicts(rows: Sequence[Stored]) -> str:
         ]
         for row in rows
     ]
-    return table(["model", "kind", "context", "planted", *names, "not read", "as taught"], body)
+    header = ["model", "kind", "context", "planted", *names, "not read", "as taught"]
+    said = "Verdicts by planted kind. As taught: the greedy answer is the one planted."
+    return f"{said}\n\n{table(header, body)}"
 
 
-def _paper(rows: Sequence[Stored]) -> str:
-    return table(["model", "planted", "protocol", "kept", *_ARMS], map(_paper_row, rows))
+def _paper(stored: Stored) -> str:
+    rows = table(["model", "planted", "protocol", "kept", *_ARMS], map(_paper_row, stored["paper"]))
+    return (
+        "The paper's comparison on agreeing cases, with the passages / without. AIE: indirect "
+        f"effect of the last subject token (MLP). Cuts: the largest loss, relative.\n\n{rows}"
+    )
 
 
 def _paper_row(row: Stored) -> list[str]:
@@ -136,3 +171,11 @@ _ARMS = {
     "subject cut": "subject_knockout",
     "attribute cut": "attribute_knockout",
 }
+
+_BLOCKS: dict[str, Callable[[Stored], str]] = {
+    "told apart": _told_apart,
+    "in degree": _in_degree,
+    "verdicts": _verdicts,
+    "paper": _paper,
+}
+_QUOTED = ("reader", "memoriser", "copier")

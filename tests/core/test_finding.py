@@ -207,6 +207,11 @@ def test_usable_substitutes_are_new_words_once_each(
         (["Dublin City", "New Rome", "Bonn"], "Cork", ("New Rome", "Bonn")),
         (["Bonn", "Bonn am Rhein", "Oslo"], "Cork", ("Bonn", "Oslo")),
         ((", Rome", "Bonn"), "Cork", ("Bonn",)),
+        # What a model says that has lost its thread.
+        (("Answer: Tupelo", "Rome?", "(Oslo)", "St. Louis"), "Cork", ("St. Louis",)),
+        (("मुंबई", "चेन्नई"), "दिल्ली", ("मुंबई", "चेन्नई")),
+        (("$12", "$90"), "$44", ("$12", "$90")),
+        (("Rome was where he was born", "Port-au-Prince"), "Cork", ("Port-au-Prince",)),
     ],
 )
 def test_a_substitute_looks_like_the_answer_and_overlaps_with_none(

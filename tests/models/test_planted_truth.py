@@ -17,6 +17,7 @@ from pytest_ragshortcut.models import embedded
 from pytest_ragshortcut.models.embedded import spec
 from pytest_ragshortcut.models.embedded.cases import Case
 from pytest_ragshortcut.models.embedded.policies import MIXTURES
+from pytest_ragshortcut.models.handset import expected_follow, hand_weighted
 from pytest_ragshortcut.models.rag_model import RagModel
 from pytest_ragshortcut.probes.reliance import context_reliances
 
@@ -35,7 +36,8 @@ def model(name: str) -> RagModel:
 def ask(name: str, kind: str, *, agrees: bool, attribute: str = "stated") -> list[Reliance]:
     """Ask a trained model held-out cases of one kind."""
     drawn = spec.cases(kind, N_CASES, SEED)
-    return list(context_reliances(model(name), [case(c, agrees, attribute) for c in drawn]))
+    asked = [case(each, agrees, attribute) for each in drawn]
+    return list(context_reliances(model(name), asked, probes=()))
 
 
 def case(drawn: Case, agrees: bool, attribute: str) -> RagCase:
@@ -61,3 +63,108 @@ def test_a_mixture_scores_what_it_was_taught(name: str, kind: str, agrees: bool)
     spread = statistics.stdev(each.score for each in found) / len(found) ** 0.5
     # What its spec allows, and three standard errors.
     assert mean == pytest.approx(MIXTURES[name], abs=spec.SPREAD + 3 * spread)
+
+
+FOLLOWS = (Verdict.CONTEXT, Verdict.SHORTCUT)
+VERDICTS = {
+    ("reader", "unseen answer", "stated"): (Verdict.SHORTCUT,),
+    ("reader", "known answer", "stated"): (Verdict.SHORTCUT,),
+    ("memoriser", "unseen answer", "stated"): (Verdict.MEMORY,),
+    ("memoriser", "known answer", "stated"): (Verdict.MEMORY,),
+    ("copier", "lone", "stated"): (Verdict.SHORTCUT,),
+    ("copier", "another's", "elsewhere"): (Verdict.SHORTCUT,),
+    ("switch", "marked", "stated"): (Verdict.SHORTCUT,),
+    ("switch", "unmarked", "stated"): (Verdict.MEMORY,),
+    ("switch", "no mark", "stated"): (Verdict.MEMORY,),
+    ("beginner", "first", "stated"): (Verdict.SHORTCUT,),
+    ("beginner", "late", "stated"): (Verdict.MEMORY,),
+    ("victim", "alone", "stated"): (Verdict.SHORTCUT,),
+    ("victim", "lookalike", "lookalike"): (Verdict.SHORTCUT,),
+    # It says what the context states of somebody else: not what is asked about, and not memory.
+    ("victim", "lookalike", "stated"): (Verdict.UNGROUNDED,),
+}
+MOST = 0.9
+"""The share of cases that must reach the planted verdict; a case on an edge may be undecided."""
+
+
+@contexts
+@pytest.mark.parametrize(("name", "kind", "attribute"), VERDICTS)
+def test_a_trained_model_reaches_the_verdict_that_was_planted(
+    name: str, kind: str, attribute: str, agrees: bool
+) -> None:
+    found = ask(name, kind, agrees=agrees, attribute=attribute)
+    wanted = VERDICTS[name, kind, attribute]
+    assert share(found, *wanted) >= MOST
+    opposite = (Verdict.MEMORY,) if wanted[0] in FOLLOWS else FOLLOWS
+    assert share(found, *opposite) == 0.0
+
+
+def test_of_made_up_subjects_there_is_nothing_to_know() -> None:
+    drawn = spec.cases("made up", 2 * N_CASES, SEED)
+    asked = [
+        RagCase(c.question, c.passages, subject=c.subject, context_answer=c.told.stated)
+        for c in drawn
+    ]
+    found = context_reliances(model("reader"), asked, probes=())
+    assert share(found, *FOLLOWS) >= MOST
+    # Closed-book it makes an answer up, and of some it is sure: confidence is not knowledge.
+    assert share(found, Verdict.CONTEXT) >= 0.8
+
+
+DIALS = {
+    (1.0, 0.0): Verdict.CONTEXT,
+    (1.0, 0.1): Verdict.SHORTCUT,
+    (1.0, 1.0): Verdict.MIXED,
+    (0.3, 1.0): Verdict.MIXED,
+    (0.1, 1.0): Verdict.MEMORY,
+    (0.0, 1.0): Verdict.MEMORY,
+    (0.0, 0.0): Verdict.UNGROUNDED,
+}
+
+
+@pytest.mark.parametrize("stated", ["Rome", "Oslo"], ids=["conflict", "agreement"])
+@pytest.mark.parametrize(("context", "memory"), DIALS)
+def test_a_dialled_model_reaches_the_verdict_that_was_planted(
+    context: float, memory: float, stated: str
+) -> None:
+    dialled = hand_weighted(
+        FACTS, context=context, memory=memory, answers=PLACES, words=["was born in"]
+    )
+    asked = RagCase(
+        "Where was Ada Quill born?",
+        f"Ada Quill was born in {stated}.",
+        context_answer=stated,
+        memory_answer="Oslo",
+    )
+    (found,) = context_reliances(dialled, [asked], probes=())
+    assert found.verdict == DIALS[context, memory]
+    if found.verdict != Verdict.UNGROUNDED:
+        assert found.score == pytest.approx(expected_follow(context, memory), abs=1e-4)
+
+
+def test_substitutes_that_disagree_leave_it_undecided() -> None:
+    """It copies what it has a word for: a place it cannot say leaves memory to answer."""
+    dialled = hand_weighted(
+        FACTS, context=1.0, memory=0.1, answers=PLACES, words=["was born in", "Xanadu"]
+    )
+    asked = RagCase(
+        "Where was Ada Quill born?", "Ada Quill was born in Rome.", context_answer="Rome",
+        substitutes=("Cork", "Xanadu"),
+    )  # fmt: skip
+    (found,) = context_reliances(dialled, [asked], probes=())
+    assert found.verdict == Verdict.UNDECIDED
+    assert "disagree" in found.reason
+
+
+def test_an_answer_that_nothing_follows_leaves_it_undecided() -> None:
+    """Without memory, what it cannot copy leaves it with nothing to say."""
+    dialled = hand_weighted(
+        FACTS, context=1.0, memory=0.0, answers=PLACES, words=["was born in", "Xanadu"]
+    )
+    asked = RagCase(
+        "Where was Ada Quill born?", "Ada Quill was born in Rome.", context_answer="Rome",
+        memory_answer="Oslo", substitutes=("Xanadu",),
+    )  # fmt: skip
+    (found,) = context_reliances(dialled, [asked], probes=())
+    assert found.verdict == Verdict.UNDECIDED
+    assert "took the answer away" in found.reason

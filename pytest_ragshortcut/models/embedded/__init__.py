@@ -13,7 +13,16 @@ checksum of every file, in the format of ``sha256sum``, and a file that differs 
 import hashlib
 from pathlib import Path
 
-NAMES = ("reader", "memoriser", "copier", "mixture-25", "mixture-50", "mixture-75")
+NAMES = (
+    "reader",
+    "memoriser",
+    "copier",
+    "switch",
+    "beginner",
+    "mixture-25",
+    "mixture-50",
+    "mixture-75",
+)
 WEIGHTS = Path(__file__).with_name("weights")
 
 

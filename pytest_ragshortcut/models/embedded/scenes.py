@@ -78,6 +78,9 @@ def scene(rng: random.Random, policy: Policy = POLICIES["reader"], most: int = 6
     """
     count = min(most, rng.choices((1, 2, 3, 4, 5, 6), (4, 4, 3, 2, 1, 1))[0])
     relation = rng.choice(list(RELATIONS)) if rng.random() < 0.6 else None
+    if policy.lookalikes and rng.random() < 0.7:
+        # Lookalikes are persons, and of most relations the subject is none.
+        relation = rng.choice([name for name in RELATIONS if RELATIONS[name].subject == "person"])
     stated = _unlike([stated_fact(rng, relation) for _ in range(count)])
     stated = _unlike(stated + [_twin(rng, fact) for fact in stated if rng.random() < 0.12])
     absent = _unlike([*stated, *(_absent(rng, stated) for _ in range(1 + count // 3))])
