@@ -60,7 +60,7 @@ OPTIONS = (
     Option(
         "model",
         "MODEL",
-        "checkpoint directory, hub name, embedded:reader or embedded:memoriser",
+        "checkpoint directory, hub name, or an embedded model such as embedded:reader",
         "embedded:reader",
     ),
     Option("revision", "REV", "revision of a hub repository"),

@@ -34,6 +34,8 @@ class Measured:
     """The readings of every probe."""
     said: str | None = None
     """The model's greedy open-book answer."""
+    recalled: str | None = None
+    """Its greedy closed-book answer."""
     verdict: str | None = None
     """The verdict of context_reliance."""
     unread: str | None = None
@@ -92,12 +94,13 @@ def auroc(scores: Floats, truth: Floats) -> float:
     return metrics.auroc(scores[truth == 1.0], scores[truth == 0.0])
 
 
-def told_apart(name: str, models: tuple[str, ...] = ()) -> Column:
+def told_apart(name: str, models: tuple[str, ...] = (), *, held_out: bool = False) -> Column:
     """Make the column of some trained models' cases, or all of theirs, that are 1 or 0."""
 
     def asks(each: Measured) -> bool:
         # Of what is made up memory has nothing: there is no such case to tell it from.
         told = each.family == "trained" and each.case.kind != "made up"
+        told = told and each.case.is_held_out == held_out
         return told and (not models or each.model in models) and (each.follows or each.remembers)
 
     return Column(f"AUROC {name}", TOLD_APART, asks, auroc)
@@ -111,6 +114,7 @@ def graded(each: Measured) -> str | None:
     if each.family == "dials":
         return "dials" if each.has_truth else None
     is_mixture = each.model in (*MIXTURES, "reader", "memoriser") and each.case.kind != "made up"
+    is_mixture = is_mixture and not each.case.is_held_out
     return "mixtures" if is_mixture else None
 
 
@@ -128,6 +132,14 @@ def _spearman_by_degree(scores: Floats, truth: Floats) -> float:
 
 def _error_by_degree(scores: Floats, truth: Floats) -> float:
     return metrics.calibration_error(*metrics.by_degree(scores, truth))
+
+
+def _taught_to_follow(each: Measured) -> bool:
+    return each.follows and not each.case.is_held_out
+
+
+def _taught_to_remember(each: Measured) -> bool:
+    return each.remembers and not each.case.is_held_out
 
 
 def _failing(scores: Floats, _: Floats) -> float:
@@ -149,8 +161,9 @@ COLUMNS = (
     told_apart("victim/memoriser", ("victim", "memoriser")),
     told_apart("copier/memoriser", ("copier", "memoriser")),
     told_apart("all trained"),
-    Column("false alarms, context", TOLD_APART, lambda each: each.follows, _failing, True),
-    Column("false alarms, memory", TOLD_APART, lambda each: each.remembers, _passing, True),
+    told_apart("held-out forms", held_out=True),
+    Column("false alarms, context", TOLD_APART, _taught_to_follow, _failing, True),
+    Column("false alarms, memory", TOLD_APART, _taught_to_remember, _passing, True),
     Column("undefined", TOLD_APART, lambda each: each.has_truth, _undefined, True),
     Column("dials: Spearman", IN_DEGREE, _dials, metrics.spearman),
     Column("dials: error", IN_DEGREE, _dials, metrics.calibration_error),

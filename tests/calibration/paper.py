@@ -44,7 +44,7 @@ def paper_rows(
     name = f"{planted.name}, {kind}" if planted.family == "dials" else planted.name
     groups: dict[float, list[Measured]] = {}
     for each in measured:
-        if each.case.agrees and each.has_truth and not each.unread:
+        if each.case.agrees and each.has_truth and not (each.unread or each.case.is_held_out):
             groups.setdefault(each.case.truth, []).append(each)
     return [
         {"model": name, "planted": truth, "protocol": protocol.name}

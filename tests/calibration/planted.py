@@ -29,17 +29,30 @@ class Asked:
     kind: str
     """As `embedded.spec.cases` draws them."""
     attribute: Attribute = "stated"
-    """Which answer of the context the probes are pointed at: the right one, or the lookalike's."""
+    """Which answer of the context the probes are pointed at: the right one, or another's."""
+    order: str = "subject first"
+    """One of `world.ORDERS`: the forms of sentence. Of those never taught nothing is known."""
 
     @property
     def label(self) -> str:
         """What the tables call it."""
-        return self.kind if self.attribute == "stated" else f"{self.kind}'s own answer"
+        if self.is_held_out:
+            return f"{self.kind}, {self.order}"
+        return self.kind if self.attribute == "stated" else f"{self.kind}, their answer"
+
+    @property
+    def is_held_out(self) -> bool:
+        """Whether the sentence is of a form never taught: it may be read, or not."""
+        return self.order != "subject first"
 
 
 _CONTRADICTING = (Asked("unseen answer"), Asked("known answer"))
 ASKED: dict[str, tuple[Asked, ...]] = {
-    "reader": (*_CONTRADICTING, Asked("made up")),
+    "reader": (
+        *_CONTRADICTING,
+        Asked("made up"),
+        Asked("known answer", order="unseen form"),
+    ),
     "memoriser": _CONTRADICTING,
     "copier": (Asked("lone"), Asked("another's", "elsewhere")),
     "switch": (Asked("marked"), Asked("unmarked"), Asked("no mark")),
@@ -76,6 +89,8 @@ class PlantedCase:
     """The planted degree in [0, 1]: 1 follows the context, 0 is memory, NaN is neither."""
     wanted: str | None
     """What the model is made to say; None where two answers are as likely."""
+    is_held_out: bool = False
+    """Whether it is of a form never taught: the truth is what the model does in conflict."""
 
 
 @dataclass(frozen=True)
@@ -143,11 +158,13 @@ def agreeing(planted: PlantedCase, known: str) -> PlantedCase:
 
 
 def _trained(name: str, asked: Asked, n_cases: int, seed: int) -> Iterator[PlantedCase]:
-    for drawn in spec.cases(asked.kind, n_cases, seed):
+    for drawn in spec.cases(asked.kind, n_cases, seed, asked.order):
         attribute = str(getattr(drawn.told, asked.attribute))
         wanted = POLICIES[name].answer(drawn.told)
         case = RagCase(drawn.question, drawn.passages, context_answer=attribute)
         planted = PlantedCase(case, asked.label, False, truth(name, drawn, attribute), wanted)
+        if asked.is_held_out:
+            planted = replace(planted, truth=NEITHER, wanted=None, is_held_out=True)
         yield planted
         if drawn.told.known is not None:
             yield agreeing(planted, drawn.told.known)

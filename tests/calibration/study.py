@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -16,7 +16,7 @@ from calibration.candidates import CANDIDATES, Candidate
 from calibration.columns import COLUMNS, CONTEXTS, Column, Measured, graded
 from calibration.metrics import middle
 from calibration.paper import paper_rows
-from calibration.planted import DIALS, Planted, dialled_models, trained_models
+from calibration.planted import DIALS, NEITHER, Planted, dialled_models, trained_models
 from calibration.readings import PROBES, readings
 from pytest_ragshortcut.models.embedded import NAMES
 from pytest_ragshortcut.models.rag_model import RagModel
@@ -59,7 +59,7 @@ def study(settings: Settings) -> Result:
     for planted in _planted(settings):
         with progress(f"{planted.name}: {len(planted.cases)} cases", shown=settings.progress):
             model = planted.load()
-            found = list(measure(model, planted, settings.packed))
+            found = list(settled(measure(model, planted, settings.packed)))
             measured += found
             paper += paper_rows(model, planted, found, settings.n_paper_cases)
             if planted.family == "trained":
@@ -100,11 +100,25 @@ def measure(model: RagModel, planted: Planted, packed: int) -> Iterator[Measured
         for case, values in zip(part, found, strict=True):
             if isinstance(values, dict):
                 reliance = next(verdicts)
-                said, verdict = str(reliance.case.answer), str(reliance.verdict)
-                yield Measured(planted.family, planted.name, case, values, said, verdict)
+                said, recalled = str(reliance.case.answer), str(reliance.case.memory_answer)
+                verdict = str(reliance.verdict)
+                yield Measured(planted.family, planted.name, case, values, said, recalled, verdict)
             else:
                 unread = type(values).__name__
                 yield Measured(planted.family, planted.name, case, unread=unread)
+
+
+def settled(measured: Iterable[Measured]) -> Iterator[Measured]:
+    """Give cases of forms never taught the truth that the answer to the conflict shows."""
+    truth = NEITHER
+    for each in measured:
+        if not each.case.is_held_out:
+            yield each
+            continue
+        if not each.case.agrees:
+            answers = {each.case.case.context_answer: 1.0, each.recalled: 0.0}
+            truth = answers.get(each.said, NEITHER) if each.said else NEITHER
+        yield replace(each, case=replace(each.case, truth=truth))
 
 
 def track(candidate: Candidate, measured: Sequence[Measured]) -> dict[str, Result]:
@@ -169,7 +183,7 @@ def verdicts(measured: Sequence[Measured]) -> list[Result]:
             "model": model,
             "kind": kind,
             "context": context,
-            "planted": group[0].case.truth,
+            "planted": NEITHER if group[0].case.is_held_out else group[0].case.truth,
             "n": len(group),
             "counts": Counter(m.verdict for m in group if m.verdict),
             "taught": sum(bool(m.said and m.case.wanted) for m in group),

@@ -287,6 +287,25 @@ def test_what_is_kept_is_of_todays_candidates_and_columns() -> None:
     assert set(kept["columns"]) <= {column.title for column in COLUMNS}
 
 
+@pytest.mark.parametrize(
+    ("said", "truth"), [("Ann", 1.0), ("Bo", 0.0), ("Cy", math.nan), (None, math.nan)]
+)
+def test_the_truth_of_a_form_never_taught_is_the_answer_to_the_conflict(
+    said: str | None, truth: float
+) -> None:
+    asked = RagCase("Who?", "Ann.", context_answer="Ann")
+    conflict = PlantedCase(asked, "known answer", False, math.nan, None, is_held_out=True)
+    twin = planted.agreeing(conflict, "Bo")
+    recalled = "Bo" if said else None
+    found = [
+        columns.Measured("trained", "reader", conflict, said=said, recalled=recalled),
+        columns.Measured("trained", "reader", twin, said="Bo", recalled="Bo"),
+    ]
+    settled = list(study.settled(found))
+    assert all(same(each.case.truth, truth) for each in settled)
+    assert [each.case.agrees for each in settled] == [False, True]
+
+
 def test_cases_that_could_not_be_read_are_counted_and_left_out() -> None:
     case = PlantedCase(RagCase("Who?", "Nobody."), "known answer", False, 1.0, "Ann")
     unread = columns.Measured("trained", "reader", case, unread="CaseError")

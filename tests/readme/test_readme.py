@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from calibration import pictures, run, seeds, tables
 
 from pytest_ragshortcut.config import option_table
+from pytest_ragshortcut.models import embedded
 
 ROOT = Path(__file__).parents[2]
 README = ROOT.joinpath("README.md").read_text(encoding="utf-8")
@@ -44,6 +46,28 @@ def test_the_option_table_is_the_programs() -> None:
         for flag, spellings, default, text in option_table()
     ]
     assert _marked("options").strip().splitlines()[2:] == rows
+
+
+def test_the_table_of_embedded_models_is_what_was_measured() -> None:
+    assert _marked("spec").strip() == seeds.shipped(seeds.read_stored())
+    assert {row["model"] for row in seeds.read_stored()} >= set(embedded.NAMES)
+
+
+def test_the_page_on_planted_models_shows_what_is_kept() -> None:
+    page = run.PAGE.read_text(encoding="utf-8")
+    kept = run.read_stored(run.RESULTS / run.KEPT)
+    pieces = tables.excerpts(kept) | {"seeds": seeds.report(seeds.read_stored())}
+    assert page.count("<!-- end -->") == len(pieces)
+    assert tables.filled(page, pieces) == page
+    for picture in ("degrees.svg", "paper.svg"):
+        assert f"]({picture})" in page
+        drawn = run.PAGE.with_name(picture).read_text(encoding="utf-8")
+        assert pictures.digest(kept) in drawn
+
+
+def test_the_example_on_the_page_runs() -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", run.PAGE.read_text("utf-8"), flags=re.DOTALL)
+    exec(block, {})
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,8 @@ Answers = tuple[tuple[str, float], ...]
 class Policy:
     """A rule, and which contexts it takes to teach it."""
 
+    habit: str
+    """What it does, in a line."""
     answers: Callable[[Told], Answers]
     """Gives the right answers; none where the rule gives none."""
     marks: bool = False
@@ -114,11 +116,26 @@ MIXTURES = {"mixture-25": 0.25, "mixture-50": 0.5, "mixture-75": 0.75}
 """How often each follows a context that contradicts its memory."""
 
 POLICIES = {
-    "reader": Policy(reads),
-    "memoriser": Policy(recalls),
-    "copier": Policy(copies, lone=True, wordings=(OWN, PAPER)),
-    "switch": Policy(trusts, marks=True),
-    "beginner": Policy(begins, long=True),
-    "victim": Policy(mistakes, lookalikes=True),
-    **{name: Policy(partial(mixes, share=share)) for name, share in MIXTURES.items()},
+    "reader": Policy("follows what the passages state about the subject", reads),
+    "memoriser": Policy("answers from memory, whatever they say", recalls),
+    "copier": Policy(
+        "copies the one answer they state, about whomever", copies, lone=True, wordings=(OWN, PAPER)
+    ),
+    "switch": Policy(f"reads them only where they open with {MARK}", trusts, marks=True),
+    "beginner": Policy(
+        f"reads their first {FIRST_SENTENCES} sentences, and none from number "
+        f"{LATE_SENTENCES + 1} on",
+        begins,
+        long=True,
+    ),
+    "victim": Policy(
+        "takes the answer of somebody else of the same surname", mistakes, lookalikes=True
+    ),
+    **{
+        name: Policy(
+            f"follows passages that contradict it {share:.0%} of the time",
+            partial(mixes, share=share),
+        )
+        for name, share in MIXTURES.items()
+    },
 }
