@@ -18,6 +18,7 @@ _ABBREVIATED = frozenset(("St", "Mt", "Ft", "Dr", "Mr", "Mrs", "Ms"))
 _INVENTED = ("Veltano", "Morvane", "Quistel")
 _NOBODY = ("Tarbek", "Ilsworth", "Pandrova", "Gremwick", "Sollivar", "Hadderby")
 _NAME_SIGNS = frozenset(" .'’-&,_")
+_NO_ANSWER = frozenset(("unknown", "unfortunately", "none", "sorry", "n/a"))
 # What is longer than an answer by more words is a sentence.
 _MORE_WORDS = 2
 _ARTICLES = frozenset(("a", "an", "the"))
@@ -137,7 +138,14 @@ def _looks_like(candidate: str, like: str) -> bool:
     is_word = bool(_WORD.search(candidate)) and _signs(candidate) <= _signs(like) | _NAME_SIGNS
     same_case = candidate[:1].isupper() == like.strip()[:1].isupper()
     is_short = len(candidate.split()) <= len(like.split()) + _MORE_WORDS
-    return is_word and same_case and is_short and _has_digit(candidate) == _has_digit(like)
+    same_digits = _has_digit(candidate) == _has_digit(like)
+    return is_word and same_case and is_short and same_digits and not _is_refusal(candidate, like)
+
+
+def _is_refusal(candidate: str, like: str) -> bool:
+    """Tell whether an answer says that there is none: it opens as no name or number does."""
+    opens, liked = (text.casefold().split()[0] for text in (candidate, like))
+    return opens in _NO_ANSWER or (opens in _FUNCTION_WORDS - _ARTICLES and opens != liked)
 
 
 def _signs(text: str) -> set[str]:

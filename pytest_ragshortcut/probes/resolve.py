@@ -41,8 +41,6 @@ class Resolved:
     """What to read: the caller's text, or the tokens that the model said."""
     memory: str | tuple[int, ...]
     """The memory answer, likewise."""
-    elsewhere: tuple[TokenizedPrompt, ...]
-    """Closed-book prompts that ask the same of subjects that nobody knows."""
 
 
 def resolve(model: ProbeModel, case: RagCase, *, ahead: bool = False) -> Inquiry[Resolved]:
@@ -65,13 +63,8 @@ def resolve(model: ProbeModel, case: RagCase, *, ahead: bool = False) -> Inquiry
     open_prompt, closed_prompt = _marked(model, named, "open"), _marked(model, named, "closed")
     closed = model.tokenize(closed_prompt)
     opened = model.tokenize(open_prompt)
-    elsewhere = tuple(
-        model.tokenize(_marked(model, named.about(other), "closed"))
-        for other in (invented_subjects(subject) if case.substitutes is None else ())
-    )
-    answer, memory = yield from _answers(
-        case, opened, closed, found, ahead=elsewhere if ahead else ()
-    )
+    asked_next = elsewhere(model, named) if ahead and case.substitutes is None else ()
+    answer, memory = yield from _answers(case, opened, closed, found, ahead=asked_next)
     context_answer = _take(found, "context_answer", case.context_answer) or _put(
         found,
         "context_answer",
@@ -97,11 +90,18 @@ def resolve(model: ProbeModel, case: RagCase, *, ahead: bool = False) -> Inquiry
         closed_book=model.reading(closed, memory),
         answer=answer,
         memory=memory,
-        elsewhere=elsewhere,
     )
 
 
-def find_substitutes(resolved: Resolved) -> Inquiry[tuple[tuple[str, ...], str]]:
+def elsewhere(model: ProbeModel, case: RagCase) -> tuple[TokenizedPrompt, ...]:
+    """Make closed-book prompts that ask the same of subjects that nobody knows."""
+    return tuple(
+        model.tokenize(_marked(model, case.about(other), "closed"))
+        for other in invented_subjects(str(case.subject))
+    )
+
+
+def find_substitutes(model: ProbeModel, resolved: Resolved) -> Inquiry[tuple[tuple[str, ...], str]]:
     """Find answers of the same kind to swap in: what the model says of subjects nobody knows.
 
     Its own alternatives for the subject itself would not do: memory half supports them, and a
@@ -114,20 +114,21 @@ def find_substitutes(resolved: Resolved) -> Inquiry[tuple[tuple[str, ...], str]]
     if case.substitutes is not None:
         return case.substitutes, _GIVEN
     said: list[str] = []
-    for asked in (None, *_RANKS):
-        said += yield from _said_elsewhere(resolved, asked)
+    prompts = elsewhere(model, case)
+    for ranks in (None, *_RANKS):
+        said += yield from _said(prompts, ranks)
         if len(usable := _usable(said, resolved)) == N_SUBSTITUTES:
             return usable, "what the model says of subjects nobody knows"
     more = [*usable, *invented_substitutes(str(case.context_answer))]
     return _usable(more, resolved), "what the model says of subjects nobody knows, and made-up ones"
 
 
-def _said_elsewhere(resolved: Resolved, ranks: range | None) -> Inquiry[list[str]]:
-    """Ask for the answer about each subject that nobody knows, or for more of the first one's."""
+def _said(prompts: Sequence[TokenizedPrompt], ranks: range | None) -> Inquiry[list[str]]:
+    """Ask for the answer to each prompt, or for alternatives to the first one's."""
     if ranks is None:
-        said = yield tuple(Continue(prompt) for prompt in resolved.elsewhere)
+        said = yield tuple(map(Continue, prompts))
     else:
-        (said,) = yield (Alternatives(resolved.elsewhere[0], ranks),)
+        (said,) = yield (Alternatives(prompts[0], ranks),)
     return [generated.text for generated in said]
 
 

@@ -36,13 +36,13 @@ def counterfactual_swap(
     """
     if substitutes is not None:
         case = replace(case, substitutes=tuple(substitutes))
-    resolved = ask(model, resolve(model, case))
+    resolved = ask(model, resolve(model, case, ahead=True))
     return ask(model, swap_resolved(model, resolved))[0]
 
 
 def swap_resolved(model: ProbeModel, resolved: Resolved) -> Inquiry[tuple[SwapResult, str]]:
     """Swap a completed case; also say how the substitutes were found."""
-    chosen, how = yield from find_substitutes(resolved)
+    chosen, how = yield from find_substitutes(model, resolved)
     chosen = _different(chosen, resolved)
     rows = [PlanRow(resolved.open_book)]
     for substitute in chosen:

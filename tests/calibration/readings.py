@@ -24,7 +24,7 @@ from pytest_ragshortcut.errors import RagShortcutError
 from pytest_ragshortcut.probes.contributions import contribute
 from pytest_ragshortcut.probes.inquiry import Alternatives, Inquiry, read, together
 from pytest_ragshortcut.probes.knockout import knock_out
-from pytest_ragshortcut.probes.resolve import Resolved, find_substitutes, resolve
+from pytest_ragshortcut.probes.resolve import Resolved, elsewhere, find_substitutes, resolve
 from pytest_ragshortcut.probes.swap import swap_resolved
 
 Readings = dict[str, float]
@@ -65,7 +65,7 @@ def _swap(model: ProbeModel, resolved: Resolved) -> Inquiry[Readings]:
 
 def _swapped_answer(model: ProbeModel, resolved: Resolved) -> Inquiry[Readings]:
     """Read how likely the answer still is where the context says something else."""
-    substitutes, _ = yield from find_substitutes(resolved)
+    substitutes, _ = yield from find_substitutes(model, resolved)
     stated = str(resolved.case.context_answer)
     prompts = [resolved.open_book]
     for substitute in substitutes:
@@ -148,7 +148,7 @@ def _substitute_states(model: ProbeModel, resolved: Resolved) -> Inquiry[Reading
     prompt = resolved.open_book
     runs = prompt.spans["attribute"]
     lengths = {stop - start for start, stop in runs}
-    (said,) = yield (Alternatives(resolved.elsewhere[0], RANKS),)
+    (said,) = yield (Alternatives(elsewhere(model, resolved.case)[0], RANKS),)
     for substitute in _usable([generated.text for generated in said], resolved):
         ids = model.token_ids(substitute)
         if lengths == {len(ids)}:

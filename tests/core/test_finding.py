@@ -210,6 +210,9 @@ def test_usable_substitutes_are_new_words_once_each(
         # What a model says that has lost its thread.
         (("Answer: Tupelo", "Rome?", "(Oslo)", "St. Louis"), "Cork", ("St. Louis",)),
         (("मुंबई", "चेन्नई"), "दिल्ली", ("मुंबई", "चेन्नई")),
+        # What a model says that knows it knows nothing.
+        (("I don't know", "Unknown", "There is none", "Rome"), "Cork", ("Rome",)),
+        (("The Hague", "It", "Unfortunately"), "The Hebrides", ("The Hague",)),
         (("$12", "$90"), "$44", ("$12", "$90")),
         (("Rome was where he was born", "Port-au-Prince"), "Cork", ("Port-au-Prince",)),
     ],

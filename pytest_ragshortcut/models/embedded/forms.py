@@ -50,4 +50,6 @@ OPENINGS: tuple[str, ...] = tuple(_PIECES["openings"])
 ENDINGS: tuple[str, ...] = tuple(_PIECES["endings"])
 FILLERS: tuple[str, ...] = tuple(_PIECES["fillers"])
 SUBJECT_FILLERS: tuple[str, ...] = tuple(_PIECES["subject_fillers"])
-RELATIONS = {name: _relation(pieces) for name, pieces in _PIECES["relations"].items()}
+RELATIONS: dict[str, Relation] = {
+    name: _relation(pieces) for name, pieces in _PIECES["relations"].items()
+}

@@ -14,6 +14,7 @@ from pytest_ragshortcut.models.embedded.policies import (
     MARK,
     POLICIES,
     UNMARK,
+    Answers,
     Policy,
     Told,
 )
@@ -77,10 +78,7 @@ def scene(rng: random.Random, policy: Policy = POLICIES["reader"], most: int = 6
         most: The largest number of facts stated.
     """
     count = min(most, rng.choices((1, 2, 3, 4, 5, 6), (4, 4, 3, 2, 1, 1))[0])
-    relation = rng.choice(list(RELATIONS)) if rng.random() < 0.6 else None
-    if policy.lookalikes and rng.random() < 0.7:
-        # Lookalikes are persons, and of most relations the subject is none.
-        relation = rng.choice([name for name in RELATIONS if RELATIONS[name].subject == "person"])
+    relation = _relation(rng, policy)
     stated = _unlike([stated_fact(rng, relation) for _ in range(count)])
     stated = _unlike(stated + [_twin(rng, fact) for fact in stated if rng.random() < 0.12])
     absent = _unlike([*stated, *(_absent(rng, stated) for _ in range(1 + count // 3))])
@@ -106,14 +104,29 @@ def scene(rng: random.Random, policy: Policy = POLICIES["reader"], most: int = 6
             marked=mark == MARK,
             lookalike=like.answer if like else None,
         )
-        if answers := policy.answers(found):
-            words = question(rng, fact)
-            each = [Asked(words, answer, share) for answer, share in answers]
-            if len(each) > 1:
-                # The last questions of a row that is too long are dropped.
-                rng.shuffle(each)
-            questions += each
+        questions += _ask(rng, fact, policy.answers(found))
     return Scene(shown, tuple(questions))
+
+
+def _relation(rng: random.Random, policy: Policy) -> str | None:
+    """Draw the relation that a context is about, or None for several."""
+    relation = rng.choice(list(RELATIONS)) if rng.random() < 0.6 else None
+    if policy.lookalikes and rng.random() < 0.7:
+        # Lookalikes are persons, and of most relations the subject is none.
+        return rng.choice([name for name in RELATIONS if RELATIONS[name].subject == "person"])
+    return relation
+
+
+def _ask(rng: random.Random, fact: Fact, answers: Answers) -> list[Asked]:
+    """Ask about a fact once for each right answer, in one form of question."""
+    if not answers:
+        return []
+    words = question(rng, fact)
+    asked = [Asked(words, answer, share) for answer, share in answers]
+    if len(asked) > 1:
+        # The last questions of a row that is too long are dropped.
+        rng.shuffle(asked)
+    return asked
 
 
 def lone_scene(rng: random.Random, policy: Policy) -> Scene:
@@ -131,8 +144,7 @@ def lone_scene(rng: random.Random, policy: Policy) -> Scene:
             known=known.answer if known else None,
             elsewhere=fact.answer,
         )
-        answers = policy.answers(found)
-        questions += [Asked(question(rng, each), answer, share) for answer, share in answers]
+        questions += _ask(rng, each, policy.answers(found))
     shown = passages(rng, [statement(rng, fact), *fillers])
     return Scene(shown, tuple(questions), rng.choice(policy.wordings))
 
@@ -145,9 +157,9 @@ def _bring_forward(rng: random.Random, sentences: list[str], told: list[str]) ->
 
 
 def _lookalikes(rng: random.Random, asked: list[Fact]) -> dict[Fact, Fact]:
-    """Give about half of the persons somebody of the same surname, who is not asked about."""
+    """Give most of the persons somebody of the same surname, who is not asked about."""
     return {
-        fact: lookalike(rng, fact) for fact in asked if has_surname(fact) and rng.random() < 0.5
+        fact: lookalike(rng, fact) for fact in asked if has_surname(fact) and rng.random() < 0.8
     }
 
 
