@@ -3,9 +3,9 @@
 The score is the counterfactual swap alone, the one probe that is behaviour. Models whose reliance
 was planted decided that (tests/calibration): it tells context from memory case by case, also where
 the two agree; it equals the planted degree; and no other probe adds to it. Contributions order
-cases nearly as well, but on a scale that differs from model to model; cuts and masks of the
-attribute are blind in agreement, where memory stands in; the subject's states tell next to nothing
-of a case. The other probes are kept beside the score as evidence and do not enter the number.
+cases nearly as well, but on a scale that differs from model to model; cuts of the attribute tell
+poorly in agreement, where memory stands in; the subject's states tell nothing of a case, or the
+reverse. The other probes are kept beside the score as evidence and do not enter the number.
 """
 
 from __future__ import annotations

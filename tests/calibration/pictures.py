@@ -68,7 +68,7 @@ def _degrees(axis: Any, rows: list[Stored], label: str, colour: str, aside: floa
         # Side by side, so that equal scores do not hide each other.
         spread = np.linspace(-0.01, 0.01, len(scores)) if len(scores) > 1 else np.zeros(1)
         at = row["planted"] + aside + spread
-        axis.plot(at, scores, ".", color=colour, markersize=2, alpha=0.4)
+        axis.plot(at, scores, ".", color=colour, markersize=3, alpha=0.5)
     planted = [row["planted"] + aside for row in rows]
     means = [np.nanmean(np.array(row["scores"], dtype=float)) for row in rows]
     axis.plot(planted, means, "D", color=colour, markersize=5, label=f"mean, {label}")

@@ -287,6 +287,30 @@ def test_what_is_kept_is_of_todays_candidates_and_columns() -> None:
     assert set(kept["columns"]) <= {column.title for column in COLUMNS}
 
 
+ASKED_OF_THE_SCORE = {
+    "AUROC reader/memoriser": (0.99, 1.0),
+    "AUROC copier/memoriser": (0.99, 1.0),
+    "AUROC switch": (0.97, 1.0),
+    "AUROC all trained": (0.97, 1.0),
+    "false alarms, context": (0.0, 0.01),
+    "false alarms, memory": (0.0, 0.01),
+    "dials: Spearman": (0.95, 1.0),
+    "dials: error": (0.0, 0.05),
+    "mixtures: Spearman by degree": (0.95, 1.0),
+    "mixtures: error by degree": (0.0, 0.05),
+}
+
+
+@pytest.mark.parametrize("context", columns.CONTEXTS)
+@pytest.mark.parametrize("title", ASKED_OF_THE_SCORE)
+def test_the_results_kept_show_what_is_asked_of_the_score(title: str, context: str) -> None:
+    kept = run.read_stored(run.RESULTS / run.KEPT)
+    assert kept["settings"]["n_cases"] >= 25
+    assert set(kept["settings"]["models"]) == set(embedded.NAMES)
+    least, most = ASKED_OF_THE_SCORE[title]
+    assert least <= kept["candidates"][0]["cells"][title][context]["value"] <= most
+
+
 @pytest.mark.parametrize(
     ("said", "truth"), [("Ann", 1.0), ("Bo", 0.0), ("Cy", math.nan), (None, math.nan)]
 )
