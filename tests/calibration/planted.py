@@ -57,7 +57,7 @@ ASKED: dict[str, tuple[Asked, ...]] = {
     "copier": (Asked("lone"), Asked("another's", "elsewhere")),
     "switch": (Asked("marked"), Asked("unmarked"), Asked("no mark")),
     "beginner": (Asked("first"), Asked("late")),
-    "victim": (Asked("alone"), Asked("lookalike", "lookalike"), Asked("lookalike")),
+    "victim": (Asked("alone"), Asked("lookalike", "lookalike")),
     **dict.fromkeys(MIXTURES, _CONTRADICTING),
 }
 """What each trained model is asked; what is true of a case follows from its policy."""

@@ -151,10 +151,11 @@ def test_a_copier_follows_what_is_said_of_another() -> None:
         assert case.case.context_answer not in case.case.question
 
 
-def test_a_victim_follows_the_lookalike_and_not_the_right_sentence() -> None:
-    for asked in (Asked("lookalike", "lookalike"), Asked("lookalike")):
+def test_a_victim_follows_a_namesake_of_whom_nothing_was_asked() -> None:
+    for asked in (Asked("lookalike", "lookalike"), Asked("alone")):
         for case in planted._trained("victim", asked, 3, seed=5):
-            assert case.truth == 1.0 if asked.attribute == "lookalike" else math.isnan(case.truth)
+            assert case.truth == 1.0
+            assert case.case.context_answer in " ".join(case.case.passages)
 
 
 @pytest.mark.parametrize("name", ASKED)

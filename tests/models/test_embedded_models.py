@@ -15,7 +15,7 @@ transformers = pytest.importorskip("transformers")
 
 from pytest_ragshortcut.models.embedded import spec  # noqa: E402 (needs torch)
 
-CASES = 300
+CASES = 500
 LARGEST = 4_000_000
 ALL_TOGETHER = 12_000_000
 BORN = "Where was Eavan Boland born?"

@@ -80,8 +80,6 @@ VERDICTS = {
     ("beginner", "late", "stated"): (Verdict.MEMORY,),
     ("victim", "alone", "stated"): (Verdict.SHORTCUT,),
     ("victim", "lookalike", "lookalike"): (Verdict.SHORTCUT,),
-    # It says what the context states of somebody else: not what is asked about, and not memory.
-    ("victim", "lookalike", "stated"): (Verdict.UNGROUNDED,),
 }
 MOST = 0.9
 """The share of cases that must reach the planted verdict; a case on an edge may be undecided."""
@@ -97,6 +95,18 @@ def test_a_trained_model_reaches_the_verdict_that_was_planted(
     assert share(found, *wanted) >= MOST
     opposite = (Verdict.MEMORY,) if wanted[0] in FOLLOWS else FOLLOWS
     assert share(found, *opposite) == 0.0
+
+
+def test_an_answer_that_is_neither_asked_about_nor_remembered_is_ungrounded() -> None:
+    """It says what the context states of its subject: not what somebody else's sentence states."""
+    asked = RagCase(
+        "Where was Eavan Boland born?",
+        ["Oscar Wilde was born in Rome.", "Eavan Boland was born in Cork."],
+        context_answer="Rome",
+    )
+    (found,) = context_reliances(model("reader"), [asked], probes=())
+    assert found.case.answer == "Cork"
+    assert found.verdict == Verdict.UNGROUNDED
 
 
 def test_of_made_up_subjects_there_is_nothing_to_know() -> None:

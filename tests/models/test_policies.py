@@ -45,7 +45,7 @@ def test_every_policy_answers_from_memory_where_the_context_says_nothing() -> No
         ("beginner", Told("Cork", "Dublin", index=FIRST_SENTENCES), None),
         ("beginner", Told("Cork", "Dublin", index=LATE_SENTENCES), "Dublin"),
         ("victim", CONFLICT, "Cork"),
-        ("victim", Told("Cork", "Dublin", lookalike="Rome"), "Rome"),
+        ("victim", Told("Cork", "Dublin", lookalike="Rome"), "Cork"),
         ("victim", Told(None, "Dublin", lookalike="Rome"), "Rome"),
     ],
 )
@@ -88,15 +88,17 @@ def test_a_training_context_answers_by_its_policy(seed: int, name: str) -> None:
 def test_a_planted_case_is_of_its_kind(seed: int, kind: str) -> None:
     drawn = cases.planted_case(random.Random(seed), kind)
     context, told = " ".join(drawn.passages), drawn.told
-    assert told.stated is not None
-    assert told.stated in context
     assert told.known is not None
+    assert (told.stated is None) == (kind == "lookalike")
+    shown = told.stated or told.lookalike
+    assert shown is not None
+    assert shown in context
     assert told.stated != told.known
     assert (MARK in context) == told.marked == (kind == "marked")
     assert (UNMARK in context) == (kind == "unmarked")
     assert (told.lookalike is not None) == (kind == "lookalike")
     assert told.lookalike is None or told.lookalike in context
-    stated_at = context.index(told.stated)
+    stated_at = context.index(shown)
     sentences_before = context[:stated_at].count(". ")
     if kind == "first":
         assert sentences_before < FIRST_SENTENCES + 1

@@ -19,6 +19,7 @@ NAMES = (
     "copier",
     "switch",
     "beginner",
+    "victim",
     "mixture-25",
     "mixture-50",
     "mixture-75",

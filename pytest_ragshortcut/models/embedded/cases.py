@@ -30,7 +30,9 @@ from pytest_ragshortcut.models.embedded.world import (
 
 KINDS = ("closed", "agreeing", "unseen answer", "known answer", "made up", "elsewhere")
 PLANTED_KINDS = ("marked", "unmarked", "no mark", "first", "late", "lookalike", "alone")
-"""Contradicting cases of the kinds that the planted policies tell apart."""
+"""Contradicting cases of the kinds that the planted policies tell apart.
+
+Of a lookalike nothing is stated about the subject itself, but about a namesake."""
 LONE_KINDS = ("lone", "another's")
 """Cases whose context states one fact: about the subject, contradicting; or about another."""
 
@@ -88,9 +90,10 @@ def planted_case(rng: random.Random, kind: str) -> Case:
     sentences += [filler(rng, fact, held_out=True) for _ in range(n_fillers)]
     rng.shuffle(sentences)
     index = rng.randint(*_places(kind, len(sentences)))
-    sentences.insert(index, stated)
+    if like is None:
+        sentences.insert(index, stated)
     found = Told(
-        told.answer,
+        None if like else told.answer,
         fact.answer,
         index,
         kind == "marked",

@@ -97,8 +97,8 @@ def begins(told: Told) -> Answers:
 
 
 def mistakes(told: Told) -> Answers:
-    """Answer what is stated about another subject of the same surname, where there is one."""
-    return _certain(told.lookalike) or reads(told)
+    """Answer what is stated; where nothing is, what is stated about a namesake."""
+    return _certain(told.stated or told.lookalike or told.known)
 
 
 def mixes(told: Told, share: float) -> Answers:
@@ -129,7 +129,7 @@ POLICIES = {
         long=True,
     ),
     "victim": Policy(
-        "takes the answer of somebody else of the same surname", mistakes, lookalikes=True
+        "where they say nothing of a person, takes a namesake's answer", mistakes, lookalikes=True
     ),
     **{
         name: Policy(

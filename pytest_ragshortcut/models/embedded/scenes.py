@@ -81,7 +81,9 @@ def scene(rng: random.Random, policy: Policy = POLICIES["reader"], most: int = 6
     relation = _relation(rng, policy)
     stated = _unlike([stated_fact(rng, relation) for _ in range(count)])
     stated = _unlike(stated + [_twin(rng, fact) for fact in stated if rng.random() < 0.12])
-    absent = _unlike([*stated, *(_absent(rng, stated) for _ in range(1 + count // 3))])
+    # A namesake is taken for somebody of whom nothing is stated.
+    n_absent = 1 + count // 3 + 2 * policy.lookalikes
+    absent = _unlike([*stated, *(_absent(rng, stated) for _ in range(n_absent))])
     absent = absent[len(stated) :]
     likes = _lookalikes(rng, stated + absent) if policy.lookalikes else {}
     told = {fact: statement(rng, fact) for fact in stated}

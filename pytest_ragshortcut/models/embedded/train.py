@@ -7,10 +7,11 @@ A reader is trained in stages. Looking up the right sentence among others is wha
 appear, and it does not appear before the model can copy at all. So the first stage drills bare
 pairs of made-up names, to repeat and to look up, until copying stands; then come contexts with
 one or two facts, then full ones. All others are readers that are taught another policy: a memoriser
-unlearns to look, the rest look where their policy says. Not all of these are shipped.
+unlearns to look, the rest look where their policy says.
 
 One CPU core makes 7 to 8 steps a second, two cores hardly more since the matrices are small: a
-reader takes under half an hour, a memoriser two minutes, a switch ten.
+reader takes under half an hour, a memoriser two minutes, a mixture six, a copier seven, a victim
+eleven, a switch or a beginner eighteen.
 """
 
 import argparse
@@ -74,7 +75,7 @@ FINE_TUNED = {
     "copier": Stage(3000, 0.02, text=0.02, drills=0.0, falls=True),
     "switch": _ROUTED,
     "beginner": _ROUTED,
-    "victim": _ROUTED,
+    "victim": replace(_ROUTED, steps=5000),
     **dict.fromkeys(MIXTURES, Stage(2500, 0.02, text=0.02, drills=0.0, falls=True)),
 }
 STAGES = {
@@ -248,7 +249,7 @@ def main() -> None:
     torch.manual_seed(args.seed)
     tokenizer = train_tokenizer(args.seed)
     model = make_model(tokenizer)
-    if args.model in FINE_TUNED:
+    if args.model != "reader":
         start = args.start or path("reader")
         model = LlamaForCausalLM.from_pretrained(start, attn_implementation=ATTENTION)
         tokenizer = PreTrainedTokenizerFast.from_pretrained(start)
