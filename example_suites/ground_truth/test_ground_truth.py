@@ -52,6 +52,7 @@ PLANTED = {
     "and no other": ("switch", ["[unverified] " + CORK], IGNORES),
     "a beginner follows what stands first": ("beginner", [CORK, *OTHERS], FOLLOWS),
     "and not what stands last": ("beginner", [*OTHERS, CORK], IGNORES),
+    "a victim takes a namesake's place": ("victim", ["Mary Boland was born in Cork."], FOLLOWS),
 }
 
 

@@ -30,27 +30,22 @@ class Panel:
 
 
 @dataclass(frozen=True, eq=False)
-class Curves:
-    """Several curves over the same points."""
+class Curves(Panel):
+    """One curve a row instead of a heat map; NaN is a gap."""
 
-    title: str
-    values: Array
-    """(n_curves, n_points); NaN is a gap."""
-    curves: tuple[str, ...]
-    points: tuple[str, ...]
     dashed: tuple[bool, ...]
-    """(n_curves,) which of them are dashed."""
+    """(n_rows,) which of them are dashed."""
 
 
-def panels_html(title: str, panels: Sequence[Panel | Curves]) -> str:
+def panels_html(title: str, panels: Sequence[Panel]) -> str:
     """Draw maps and curves as one self-contained HTML fragment, everything escaped."""
     body = "".join(
-        _panel_svg(panel) if isinstance(panel, Panel) else _curves_svg(panel) for panel in panels
+        _curves_svg(panel) if isinstance(panel, Curves) else _panel_svg(panel) for panel in panels
     )
     return f"<div><p><b>{escape(title)}</b></p>{body}</div>"
 
 
-def plot_panels(title: str, panels: Sequence[Panel | Curves]) -> Any:
+def plot_panels(title: str, panels: Sequence[Panel]) -> Any:
     """Draw maps and curves with matplotlib, one below the other, and return the figure.
 
     Raises:
@@ -66,20 +61,20 @@ def plot_panels(title: str, panels: Sequence[Panel | Curves]) -> Any:
     figure.suptitle(title)
     axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     for axis, panel in zip(axes, panels, strict=True):
-        if isinstance(panel, Panel):
-            _plot_map(figure, axis, panel)
-        else:
+        if isinstance(panel, Curves):
             plot_curves(axis, panel)
+        else:
+            _plot_map(figure, axis, panel)
     return figure
 
 
 def plot_curves(axis: Any, panel: Curves) -> None:
     """Draw curves on an axis of matplotlib."""
-    for values, label, dashed in zip(panel.values, panel.curves, panel.dashed, strict=True):
+    for values, label, dashed in zip(panel.values, panel.rows, panel.dashed, strict=True):
         axis.plot(values, "o--" if dashed else "o-", markersize=3, label=label)
     axis.axhline(0.0, color="grey", linewidth=0.5)
     axis.set_title(panel.title, fontsize=9)
-    axis.set_xticks(range(len(panel.points)), panel.points, fontsize=7)
+    axis.set_xticks(range(len(panel.columns)), panel.columns, fontsize=7)
     axis.legend(fontsize=7)
 
 
@@ -92,8 +87,8 @@ def _plot_map(figure: Any, axis: Any, panel: Panel) -> None:
     figure.colorbar(drawn, ax=axis)
 
 
-def _height(panel: Panel | Curves) -> float:
-    return 1.6 + 0.22 * panel.values.shape[0] if isinstance(panel, Panel) else 2.6
+def _height(panel: Panel) -> float:
+    return 2.6 if isinstance(panel, Curves) else 1.6 + 0.22 * panel.values.shape[0]
 
 
 def _limit(panel: Panel) -> float:
@@ -139,20 +134,15 @@ def _cell_svg(panel: Panel, row: int, column: int, limit: float) -> str:
 
 def _curves_svg(panel: Curves) -> str:
     finite = panel.values[np.isfinite(panel.values)]
-    low, high = (
-        (min(0.0, float(finite.min())), max(0.0, float(finite.max())))
-        if finite.size
-        else (0.0, 1.0)
-    )
-    lines = "".join(
-        _curve_svg(panel, index, low, high or 1.0) for index in range(len(panel.curves))
-    )
+    low, high = float(finite.min(initial=0.0)), float(finite.max(initial=0.0))
+    top = high if low < high else low + 1.0
+    lines = "".join(_curve_svg(panel, index, low, top) for index in range(len(panel.rows)))
     keys = "".join(
         f'<text x="{_PLOT_WIDTH + 12}" y="{14 * index + 12}" fill="{_colour(index)}">'
         f"{escape(label)}</text>"
-        for index, label in enumerate(panel.curves)
+        for index, label in enumerate(panel.rows)
     )
-    span = f"{escape(panel.points[0])} to {escape(panel.points[-1])}" if panel.points else ""
+    span = f"{escape(panel.columns[0])} to {escape(panel.columns[-1])}" if panel.columns else ""
     return (
         f"<figure><figcaption>{escape(panel.title)} ({low:.3g} to {high:.3g}; {span})"
         f'</figcaption><svg role="img" width="{_PLOT_WIDTH + 200}" height="{_PLOT_HEIGHT}" '
@@ -162,7 +152,7 @@ def _curves_svg(panel: Curves) -> str:
 
 def _curve_svg(panel: Curves, index: int, low: float, high: float) -> str:
     """Draw a curve as dots with their values, joined by lines where neighbours are finite."""
-    step = _PLOT_WIDTH / max(1, len(panel.points))
+    step = _PLOT_WIDTH / max(1, len(panel.columns))
     colour, values = _colour(index), panel.values[index]
     height = _PLOT_HEIGHT - 16
     at = [(step * (i + 0.5), 8 + height * (high - v) / (high - low)) for i, v in enumerate(values)]
@@ -171,7 +161,7 @@ def _curve_svg(panel: Curves, index: int, low: float, high: float) -> str:
     for i, (x, y) in enumerate(at):
         if not math.isfinite(values[i]):
             continue
-        hover = f"{panel.curves[index]}, {panel.points[i]}: {values[i]:.3g}"
+        hover = f"{panel.rows[index]}, {panel.columns[i]}: {values[i]:.3g}"
         drawn.append(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}">'
             f"<title>{escape(hover)}</title></circle>"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pytest_ragshortcut.core.effects import restored_fraction
-from pytest_ragshortcut.core.figures import Curves, Panel, panels_html, plot_panels
+from pytest_ragshortcut.core.figures import Panel, panels_html, plot_panels
 from pytest_ragshortcut.core.plans import Array, Component
 from pytest_ragshortcut.core.prompts import TokenizedPrompt
 
@@ -26,7 +26,7 @@ class Shown:
             for f in fields(self)  # type: ignore[arg-type]
         }
 
-    def panels(self) -> tuple[Panel | Curves, ...]:
+    def panels(self) -> tuple[Panel, ...]:
         """Return what there is to draw."""
         raise NotImplementedError
 
@@ -53,10 +53,6 @@ class Result(Shown):
 
     prompt: TokenizedPrompt
     """The prompt that was read, with input_ids, tokens and spans."""
-
-    def panels(self) -> tuple[Panel, ...]:
-        """Return what there is to draw."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)

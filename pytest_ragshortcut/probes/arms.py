@@ -84,7 +84,6 @@ def _arm(
         for prompt in prompts
     ]
     traces = ask(model, together(traced))
-    # The maximum of the mean over cases, not the mean of the maxima: the latter grows with noise.
     effects = [t.indirect_effect[:, t.prompt.positions("subject")[-1]] for t in traces]
     subject, attribute = (_contributions(model, prompts, role) for role in ("subject", "attribute"))
     return Arm(

@@ -79,8 +79,7 @@ def resolve(model: ProbeModel, case: RagCase, *, ahead: bool = False) -> Inquiry
     marked = open_prompt.with_phrase("attribute", context_answer, region="context")
     return Resolved(
         case=replace(
-            case,
-            subject=subject,
+            named,
             answer=found["answer"].text,
             context_answer=context_answer,
             memory_answer=found["memory_answer"].text,
@@ -117,10 +116,10 @@ def find_substitutes(model: ProbeModel, resolved: Resolved) -> Inquiry[tuple[tup
     prompts = elsewhere(model, case)
     for ranks in (None, *_RANKS):
         said += yield from _said(prompts, ranks)
-        if len(usable := _usable(said, resolved)) == N_SUBSTITUTES:
-            return usable, "what the model says of subjects nobody knows"
-    more = [*usable, *invented_substitutes(str(case.context_answer))]
-    return _usable(more, resolved), "what the model says of subjects nobody knows, and made-up ones"
+        if len(kept := usable(said, resolved)) == N_SUBSTITUTES:
+            return kept, "what the model says of subjects nobody knows"
+    more = [*kept, *invented_substitutes(str(case.context_answer))]
+    return usable(more, resolved), "what the model says of subjects nobody knows, and made-up ones"
 
 
 def _said(prompts: Sequence[TokenizedPrompt], ranks: range | None) -> Inquiry[list[str]]:
@@ -132,7 +131,10 @@ def _said(prompts: Sequence[TokenizedPrompt], ranks: range | None) -> Inquiry[li
     return [generated.text for generated in said]
 
 
-def _usable(said: Sequence[str], resolved: Resolved) -> tuple[str, ...]:
+def usable(
+    said: Sequence[str], resolved: Resolved, *, count: int = N_SUBSTITUTES
+) -> tuple[str, ...]:
+    """Keep the first of these answers that can stand in for the context answer."""
     case = resolved.case
     return usable_substitutes(
         said,
@@ -144,7 +146,7 @@ def _usable(said: Sequence[str], resolved: Resolved) -> tuple[str, ...]:
             *invented_subjects(str(case.subject)),
         ],
         text=resolved.open_book.text,
-        count=N_SUBSTITUTES,
+        count=count,
     )
 
 

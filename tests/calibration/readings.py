@@ -8,7 +8,6 @@ import numpy as np
 
 from pytest_ragshortcut.core.cases import RagCase
 from pytest_ragshortcut.core.corruptions import replacement
-from pytest_ragshortcut.core.finding import usable_substitutes
 from pytest_ragshortcut.core.plans import (
     Component,
     Corruption,
@@ -24,7 +23,7 @@ from pytest_ragshortcut.errors import RagShortcutError
 from pytest_ragshortcut.probes.contributions import contribute
 from pytest_ragshortcut.probes.inquiry import Alternatives, Inquiry, read, together
 from pytest_ragshortcut.probes.knockout import knock_out
-from pytest_ragshortcut.probes.resolve import Resolved, elsewhere, find_substitutes, resolve
+from pytest_ragshortcut.probes.resolve import Resolved, elsewhere, find_substitutes, resolve, usable
 from pytest_ragshortcut.probes.swap import swap_resolved
 
 Readings = dict[str, float]
@@ -149,19 +148,13 @@ def _substitute_states(model: ProbeModel, resolved: Resolved) -> Inquiry[Reading
     runs = prompt.spans["attribute"]
     lengths = {stop - start for start, stop in runs}
     (said,) = yield (Alternatives(elsewhere(model, resolved.case)[0], RANKS),)
-    for substitute in _usable([generated.text for generated in said], resolved):
+    answers = [generated.text for generated in said]
+    for substitute in usable(answers, resolved, count=len(answers)):
         ids = model.token_ids(substitute)
         if lengths == {len(ids)}:
             corruption = replacement(prompt.positions("attribute"), ids * len(runs))
             return (yield from _states_back(model, resolved, corruption, "substituted"))
     return {"clean, substituted": NAN, "lost, substituted": NAN, "back, substituted": NAN}
-
-
-def _usable(said: Sequence[str], resolved: Resolved) -> tuple[str, ...]:
-    case = resolved.case
-    taken = [str(text) for text in (case.memory_answer, case.context_answer, case.answer)]
-    like, text = str(case.context_answer), resolved.open_book.text
-    return usable_substitutes(said, like=like, taken=taken, text=text, count=len(said))
 
 
 def _states_back(

@@ -4,16 +4,12 @@ import hashlib
 from typing import Any
 
 import pytest
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_ragshortcut.models import embedded
-from pytest_ragshortcut.models.embedded import wording
-
-pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
-
-from pytest_ragshortcut.models.embedded import spec  # noqa: E402 (needs torch)
+from pytest_ragshortcut.models.embedded import spec, wording
 
 CASES = 500
 LARGEST = 4_000_000

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -44,10 +45,7 @@ def case(drawn: Case, agrees: bool, attribute: str) -> RagCase:
     """Take a held-out case as a user would ask it; in agreement it states what memory knows."""
     stated, known = str(getattr(drawn.told, attribute)), str(drawn.told.known)
     asked = RagCase(drawn.question, drawn.passages, subject=drawn.subject, context_answer=stated)
-    if not agrees:
-        return asked
-    swapped = asked.swapped(stated, known)
-    return RagCase(swapped.question, swapped.context, subject=drawn.subject, context_answer=known)
+    return replace(asked.swapped(stated, known), context_answer=known) if agrees else asked
 
 
 def share(found: Sequence[Reliance], *verdicts: Verdict) -> float:
@@ -67,19 +65,19 @@ def test_a_mixture_scores_what_it_was_taught(name: str, kind: str, agrees: bool)
 
 FOLLOWS = (Verdict.CONTEXT, Verdict.SHORTCUT)
 VERDICTS = {
-    ("reader", "unseen answer", "stated"): (Verdict.SHORTCUT,),
-    ("reader", "known answer", "stated"): (Verdict.SHORTCUT,),
-    ("memoriser", "unseen answer", "stated"): (Verdict.MEMORY,),
-    ("memoriser", "known answer", "stated"): (Verdict.MEMORY,),
-    ("copier", "lone", "stated"): (Verdict.SHORTCUT,),
-    ("copier", "another's", "elsewhere"): (Verdict.SHORTCUT,),
-    ("switch", "marked", "stated"): (Verdict.SHORTCUT,),
-    ("switch", "unmarked", "stated"): (Verdict.MEMORY,),
-    ("switch", "no mark", "stated"): (Verdict.MEMORY,),
-    ("beginner", "first", "stated"): (Verdict.SHORTCUT,),
-    ("beginner", "late", "stated"): (Verdict.MEMORY,),
-    ("victim", "alone", "stated"): (Verdict.SHORTCUT,),
-    ("victim", "lookalike", "lookalike"): (Verdict.SHORTCUT,),
+    ("reader", "unseen answer", "stated"): Verdict.SHORTCUT,
+    ("reader", "known answer", "stated"): Verdict.SHORTCUT,
+    ("memoriser", "unseen answer", "stated"): Verdict.MEMORY,
+    ("memoriser", "known answer", "stated"): Verdict.MEMORY,
+    ("copier", "lone", "stated"): Verdict.SHORTCUT,
+    ("copier", "another's", "elsewhere"): Verdict.SHORTCUT,
+    ("switch", "marked", "stated"): Verdict.SHORTCUT,
+    ("switch", "unmarked", "stated"): Verdict.MEMORY,
+    ("switch", "no mark", "stated"): Verdict.MEMORY,
+    ("beginner", "first", "stated"): Verdict.SHORTCUT,
+    ("beginner", "late", "stated"): Verdict.MEMORY,
+    ("victim", "alone", "stated"): Verdict.SHORTCUT,
+    ("victim", "lookalike", "lookalike"): Verdict.SHORTCUT,
 }
 MOST = 0.9
 """The share of cases that must reach the planted verdict; a case on an edge may be undecided."""
@@ -92,8 +90,8 @@ def test_a_trained_model_reaches_the_verdict_that_was_planted(
 ) -> None:
     found = ask(name, kind, agrees=agrees, attribute=attribute)
     wanted = VERDICTS[name, kind, attribute]
-    assert share(found, *wanted) >= MOST
-    opposite = (Verdict.MEMORY,) if wanted[0] in FOLLOWS else FOLLOWS
+    assert share(found, wanted) >= MOST
+    opposite = (Verdict.MEMORY,) if wanted in FOLLOWS else FOLLOWS
     assert share(found, *opposite) == 0.0
 
 

@@ -34,8 +34,8 @@ def arms(name: str) -> ArmsResult:
     cases = []
     for drawn in spec.cases("lone", N_CASES, seed=4):
         stated, known = str(drawn.told.stated), str(drawn.told.known)
-        passages = tuple(passage.replace(stated, known) for passage in drawn.passages)
-        cases.append(RagCase(drawn.question, passages, subject=drawn.subject, context_answer=known))
+        asked = RagCase(drawn.question, drawn.passages, subject=drawn.subject)
+        cases.append(replace(asked.swapped(stated, known), context_answer=known))
     model = RagModel.from_pretrained(f"embedded:{name}", device="cpu")
     return compare_arms(model, cases, protocol=PROTOCOLS[name])
 

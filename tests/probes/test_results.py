@@ -108,13 +108,20 @@ def test_higher_values_are_drawn_higher() -> None:
     assert "<circle" not in panels_html("t", [nothing])
 
 
+def test_curves_below_zero_fill_the_drawing_too() -> None:
+    drawn = Curves("t", np.array([[-0.9, 0.0]]), ("a",), ("1", "2"), (False,))
+    low, high = re.findall(r'cy="([^"]*)"', panels_html("t", [drawn]))
+    positive = replace(drawn, values=np.array([[0.0, 0.9]]))
+    assert [low, high] == re.findall(r'cy="([^"]*)"', panels_html("t", [positive]))
+
+
 def test_curves_are_plotted_one_below_the_other() -> None:
     pytest.importorskip("matplotlib")
     figure = ARMS.plot()
     assert len(figure.axes) == len(ARMS.panels())
     for axis, panel in zip(figure.axes, ARMS.panels(), strict=True):
-        assert [text.get_text() for text in axis.get_legend().get_texts()] == list(panel.curves)
-        drawn = [line.get_ydata() for line in axis.get_lines()][: len(panel.curves)]
+        assert [text.get_text() for text in axis.get_legend().get_texts()] == list(panel.rows)
+        drawn = [line.get_ydata() for line in axis.get_lines()][: len(panel.rows)]
         assert np.array_equal(np.array(drawn, dtype=float), panel.values, equal_nan=True)
     assert figure.get_suptitle() == "Wadhwa et al. 2024: 1 kept of 1"
 

@@ -188,6 +188,7 @@ def recital(rng: random.Random, count: int, wordings: Sequence[Wording] = (OWN,)
     """Draw closed-book questions."""
     asked = [rng.choice(facts()) for _ in range(count)]
     questions = tuple(Asked(question(rng, fact), fact.answer) for fact in asked)
+    # To choose among one would draw too, and so change all that a seed makes.
     return Scene((), questions, rng.choice(wordings) if len(wordings) > 1 else wordings[0])
 
 

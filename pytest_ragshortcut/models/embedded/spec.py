@@ -14,6 +14,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from pytest_ragshortcut.models.embedded import world
 from pytest_ragshortcut.models.embedded.cases import (
+    KINDS,
     LONE_KINDS,
     PLANTED_KINDS,
     Case,
@@ -28,8 +29,8 @@ MOST = 0.98
 SPREAD = 0.05
 """How far a mixture's share may be from the one it was taught."""
 PLANTED = {
-    "reader": ("closed", "agreeing", "unseen answer", "known answer", "made up", "elsewhere"),
-    "memoriser": ("closed", "agreeing", "unseen answer", "known answer", "elsewhere"),
+    "reader": KINDS,
+    "memoriser": tuple(kind for kind in KINDS if kind != "made up"),
     "copier": ("closed", *LONE_KINDS),
     "switch": ("closed", "marked", "unmarked", "no mark"),
     "beginner": ("closed", "first", "late"),
