@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_ragshortcut.assertions import (
         assert_parametric_reliance as assert_parametric_reliance,
     )
+    from pytest_ragshortcut.core.casefiles import read_cases as read_cases
     from pytest_ragshortcut.core.cases import RagCase as RagCase
     from pytest_ragshortcut.core.corruptions import GaussianNoise as GaussianNoise
     from pytest_ragshortcut.core.prompts import Template as Template
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from pytest_ragshortcut.models.handset import hand_weighted as hand_weighted
     from pytest_ragshortcut.models.rag_model import RagModel as RagModel
     from pytest_ragshortcut.probes.arms import compare_arms as compare_arms
+    from pytest_ragshortcut.probes.attribution import attribute_context as attribute_context
     from pytest_ragshortcut.probes.contributions import (
         attention_contributions as attention_contributions,
     )
+    from pytest_ragshortcut.probes.explanation import explain_reliance as explain_reliance
     from pytest_ragshortcut.probes.knockout import attention_knockout as attention_knockout
     from pytest_ragshortcut.probes.reliance import context_reliance as context_reliance
     from pytest_ragshortcut.probes.reliance import context_reliances as context_reliances
@@ -54,6 +57,7 @@ _HOMES = {
     "assert_parametric_reliance": "assertions",
     "attention_contributions": "probes.contributions",
     "attention_knockout": "probes.knockout",
+    "attribute_context": "probes.attribution",
     "causal_trace": "probes.trace",
     "compare_arms": "probes.arms",
     "conflicts": "strategies.contexts",
@@ -61,9 +65,11 @@ _HOMES = {
     "context_reliances": "probes.reliance",
     "contexts": "strategies.contexts",
     "counterfactual_swap": "probes.swap",
+    "explain_reliance": "probes.explanation",
     "hand_weighted": "models.handset",
     "parametric_reliance": "probes.reliance",
     "rag_cases": "strategies.contexts",
+    "read_cases": "core.casefiles",
 }
 
 __all__ = [*sorted(_HOMES)]  # noqa: PLE0604

@@ -21,7 +21,7 @@ RagShortcutError
 ├── UndefinedEffectError        too small an effect to divide by
 ├── UncomparedError             a reliance check that checks nothing
 ├── OptionError                 a command-line option, ini value or marker
-├── BaselineError               a stored baseline that cannot be used
+├── StoredFileError             a stored baseline or report that cannot be used
 └── MissingExtraError           an optional dependency that is not installed
 """
 
@@ -311,8 +311,8 @@ class OptionError(RagShortcutError):
         )
 
 
-class BaselineError(RagShortcutError):
-    """Raised when a stored baseline is missing, unreadable or of another schema."""
+class StoredFileError(RagShortcutError):
+    """Raised when a stored baseline or report is missing, unreadable or of another schema."""
 
 
 class MissingExtraError(RagShortcutError):

@@ -1,4 +1,4 @@
-"""The pytest plugin: options, fixtures, the table of checks. Loaded by every run of every project.
+"""The pytest plugin: its hooks, and nothing else. Loaded by every run of every project.
 
 Nothing here imports numpy, torch, transformers or hypothesis; what needs them is imported when a
 test asks for a model.
@@ -6,33 +6,33 @@ test asks for a model.
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import sys
 from collections.abc import Generator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_ragshortcut import collection
 from pytest_ragshortcut.config import OPTIONS, Settings
-from pytest_ragshortcut.core.ledger import Ledger, recording
+from pytest_ragshortcut.core.ledger import recording
 from pytest_ragshortcut.errors import RagShortcutError
-from pytest_ragshortcut.fixtures import FIXTURES, rag_model, rag_probe
+from pytest_ragshortcut.fixtures import rag_model, rag_models, rag_probe
+from pytest_ragshortcut.gathering import ledger_of, model_record, record_of_test
+from pytest_ragshortcut.outputs import wants_explanations
 from pytest_ragshortcut.session import SESSION, RagSession, load_model
+from pytest_ragshortcut.terminal import RUN, Run, is_worker
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
-    from pytest_ragshortcut.baselines.store import Baseline
     from pytest_ragshortcut.core.ports import ProbeModel
+    from pytest_ragshortcut.reporting.schema import TestRecord
 
-__all__ = ["rag_model", "rag_probe"]
+__all__ = ["rag_model", "rag_models", "rag_probe"]
 
-_PROPERTY = "rag_checks"
-_NOTES = "rag_notes"
-_BASELINE = pytest.StashKey["Baseline | None"]()
+_NOTES, _MODELS = "rag_notes", "rag_models"
+_TEST: pytest.StashKey[TestRecord] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -55,34 +55,23 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Settle the options; wrong values and missing baselines are usage errors."""
-    config.addinivalue_line("markers", "rag: a test that asks a model (added by itself)")
+    for marker in collection.MARKERS:
+        config.addinivalue_line("markers", marker)
     try:
-        config.stash[SESSION] = RagSession(config)
-        config.stash[_BASELINE] = _load_baseline(config.stash[SESSION].settings)
+        session = config.stash[SESSION] = RagSession(config)
+        config.stash[RUN] = Run(config, session)
     except RagShortcutError as error:
         raise pytest.UsageError(str(error)) from error
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test once for each model and each case of a file."""
+    collection.parametrize(metafunc, metafunc.config.stash[SESSION])
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark the tests that ask a model, so that -m rag selects them; lift their default deadline."""
-    if FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
-        return
-    item.add_marker("rag")
-    if "hypothesis" in sys.modules and isinstance(item, pytest.Function):
-        from pytest_ragshortcut.strategies.deadlines import lift_default_deadline
-
-        lift_default_deadline(item.obj)
-
-
-def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:
-    """Say which model will be asked, where a test asks one."""
-    if not any(item.get_closest_marker("rag") for item in items):
-        return None
-    chosen = config.stash[SESSION].settings
-    return (
-        f"rag: model {chosen.model}, device {chosen.device}, dtype {chosen.dtype}, "
-        f"template {chosen.template}"
-    )
+    """Mark the tests that ask a model."""
+    collection.mark(item)
 
 
 @pytest.hookimpl(trylast=True)
@@ -94,30 +83,33 @@ def pytest_ragshortcut_load_model(settings: Settings) -> ProbeModel:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Keep the test's checks, and fail it if one of them was never compared."""
-    with recording(_typed(item)) as ledger:
+    __tracebackhide__ = True
+    session, run = item.config.stash[SESSION], item.config.stash[RUN]
+    ledger = ledger_of(item, session, run.on_check)
+    with recording(ledger):
         try:
             yield
-            ledger.require_compared()
+            ledger.settle()
         finally:
-            _attach(item, ledger)
+            if ledger.entries:
+                explain_all = wants_explanations(session.settings)
+                item.stash[_TEST] = record_of_test(item, ledger, explain_all=explain_all)
 
 
-def _typed(item: pytest.Item) -> str:
-    """Name a test as it can be typed where pytest was started, which need not be its root."""
-    path = os.path.relpath(item.path, item.config.invocation_params.dir)
-    return "::".join([Path(path).as_posix(), *item.nodeid.split("::")[1:]])
-
-
-def _attach(item: pytest.Item, ledger: Ledger) -> None:
-    """Leave the checks where every report of the test finds them, as text that travels."""
-    # A test that is run again replaces what it said before.
-    item.user_properties[:] = [kept for kept in item.user_properties if kept[0] != _PROPERTY]
-    if ledger.entries:
-        checks = [
-            {"record": entry.record, "claims": entry.claims, "held": entry.held}
-            for entry in ledger.entries
-        ]
-        item.user_properties.append((_PROPERTY, json.dumps(checks)))
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Leave the checks on the report, as builtins that travel between processes."""
+    report = yield
+    test = item.stash.get(_TEST, None)
+    if report.when == "call":
+        # A test that is run again replaces what it said before.
+        item.user_properties[:] = [p for p in item.user_properties if not p[0].startswith("rag_")]
+        if test is not None:
+            item.config.stash[RUN].attach(test, item, report)
+            del item.stash[_TEST]
+    return report
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -126,103 +118,41 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
     if "pytest_ragshortcut.core.reliance" not in sys.modules:
         return None
     from pytest_ragshortcut.core.reliance import Reliance
+    from pytest_ragshortcut.reporting.records import record_of
     from pytest_ragshortcut.reporting.text import explain
 
     if isinstance(left, Reliance) and isinstance(right, int | float):
-        return explain(left, claim=(op, float(right))).splitlines()
+        record = record_of(left, check=f"{left.kind}_reliance")
+        return explain(record, claim=(op, float(right))).splitlines()
     return None
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Tell the process that started this one, if it is a worker of pytest-xdist, of the model."""
-    output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
-    if output is not None:
-        output[_NOTES] = sorted(session.config.stash[SESSION].notes)
+    """Write what was asked for; a worker of pytest-xdist tells the process that started it."""
+    known = session.config.stash[SESSION]
+    if is_worker(session.config):
+        output: dict[str, object] = session.config.workeroutput  # type: ignore[attr-defined]
+        output[_NOTES] = sorted(known.notes)
+        output[_MODELS] = [dict(model_record(identity)) for identity in known.identities]
+    else:
+        session.config.stash[RUN].finish(os.environ)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker what the terminal can show, which only this process sees."""
+    node.workerinput["rag_look"] = node.config.stash[RUN].looks()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Take a worker's word; one that crashed left none."""
-    node.config.stash[SESSION].notes.update(getattr(node, "workeroutput", {}).get(_NOTES, ()))
+    said = getattr(node, "workeroutput", {})
+    node.config.stash[SESSION].notes.update(said.get(_NOTES, ()))
+    node.config.stash[RUN].models += said.get(_MODELS, ())
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
-    """Print the table of all checks and its changes, and why a model ran slowly."""
-    if checks := _collected(terminalreporter):
-        _summarise(terminalreporter, config, checks)
-    for note in sorted(config.stash[SESSION].notes):
-        terminalreporter.ensure_newline()
-        terminalreporter.write_line(f"rag: {note}")
-
-
-def _summarise(
-    terminalreporter: TerminalReporter,
-    config: pytest.Config,
-    checks: dict[str, list[dict[str, Any]]],
-) -> None:
-    from pytest_ragshortcut.reporting.table import rows_of, table
-
-    scores = _scores(checks)
-    baseline = config.stash[_BASELINE]
-    changes = baseline.changes(scores) if baseline else {}
-    rows = [row for test, made in checks.items() for row in rows_of(test, made, changes)]
-    model = str(rows[0].record["model"])
-    terminalreporter.section(f"reliance: {model}")
-    for line in table(rows, width=shutil.get_terminal_size().columns):
-        terminalreporter.write_line(line)
-    if baseline:
-        terminalreporter.write_line(_coverage(baseline, scores))
-    if save := config.stash[SESSION].settings.save:
-        terminalreporter.write_line(_saved(Path(save), model, scores))
-
-
-def _collected(terminalreporter: TerminalReporter) -> dict[str, list[dict[str, Any]]]:
-    """Read the checks off the reports, those of other processes included."""
-    reports = [
-        report
-        for outcome in ("passed", "failed")
-        for report in terminalreporter.stats.get(outcome, [])
-        if getattr(report, "when", None) == "call"
-    ]
-    return {
-        report.nodeid: json.loads(value)
-        for report in sorted(reports, key=lambda report: str(report.nodeid))
-        for name, value in report.user_properties
-        if name == _PROPERTY
-    }
-
-
-def _scores(checks: dict[str, list[dict[str, Any]]]) -> dict[str, float | None]:
-    from pytest_ragshortcut.reporting.records import key_of
-
-    return {
-        key_of(test, check["record"]): check["record"]["score"]
-        for test, made in checks.items()
-        for check in made
-    }
-
-
-def _load_baseline(settings: Settings) -> Baseline | None:
-    if not settings.compare:
-        return None
-    from pytest_ragshortcut.baselines.store import load
-
-    return load(Path(settings.compare))
-
-
-def _coverage(baseline: Baseline, scores: dict[str, float | None]) -> str:
-    shared = len(baseline.scores.keys() & scores.keys())
-    return (
-        f"compared with {baseline.model}: {shared} checks in both, "
-        f"{len(scores) - shared} only here, {len(baseline.scores) - shared} only there"
-    )
-
-
-def _saved(path: Path, model: str, scores: dict[str, float | None]) -> str:
-    from pytest_ragshortcut.baselines.store import Baseline, save
-
-    try:
-        save(path, Baseline(model, scores))
-    except RagShortcutError as error:
-        return str(error)
-    return f"saved {len(scores)} scores to {path}"
+    """Print the table of all checks, what they cost, and where the reports are."""
+    config.stash[RUN].summarise(terminalreporter)

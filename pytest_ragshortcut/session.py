@@ -1,66 +1,115 @@
-"""The run: its settings, its one model, and the only place where models and probes meet."""
+"""The run: its settings, its models, and the only place where models and probes meet."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from pytest_ragshortcut.config import Settings, settle
+from pytest_ragshortcut.config import OPTIONS, Settings, settle
 from pytest_ragshortcut.errors import RagShortcutError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pytest_ragshortcut.core.cases import RagCase
     from pytest_ragshortcut.core.ports import ProbeModel
-    from pytest_ragshortcut.core.reliance import Reliance
-    from pytest_ragshortcut.core.results import (
-        ContributionsResult,
-        KnockoutResult,
-        SwapResult,
-        TraceResult,
-    )
+    from pytest_ragshortcut.core.work import Identity
     from pytest_ragshortcut.models.executors import ExecutorName
+
+MARKER = "rag"
+# What a model's owner may not have foreseen must not hide what the tests found.
+_UNFORESEEN = (RagShortcutError, RuntimeError, MemoryError)
+_OF_A_MODEL = frozenset(
+    "model revision device dtype template trust_remote_code cache memory executor".split()
+)
 
 
 class RagSession:
-    """What one pytest process knows of its model. Nothing is loaded until a test asks."""
+    """What one pytest process knows of its models. Nothing is loaded until a test asks."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._model: ProbeModel | None = None
+        self._models: dict[Settings, ProbeModel] = {}
+        self._identities: dict[str, Identity] = {}
         self._notes: set[str] = set()
-        self.settings: Settings = settle(
-            flag=lambda name: config.getoption(name, None),
-            environment=os.environ,
-            ini=lambda name: str(config.getini(name) or ""),
-        )
+        self.on_load: Callable[[Identity], None] | None = None
+        """Told of every model that has been loaded."""
+        self.settings: Settings = self._settled({})
+
+    def settings_of(self, node: pytest.Item | pytest.Collector) -> Settings:
+        """Return a test's settings: its rag markers before those of its class and its file.
+
+        Raises:
+            OptionError: if a marker has an unknown keyword or a value that means nothing.
+        """
+        marked: dict[str, object] = {}
+        for marker in node.iter_markers(MARKER):
+            marked = {**marker.kwargs, **marked}
+        return self._settled(marked) if marked else self.settings
+
+    def model(self, settings: Settings | None = None) -> ProbeModel:
+        """Return the model that settings name, loaded at its first use."""
+        key = _of_the_model(settings or self.settings)
+        if key not in self._models:
+            model = self._config.hook.pytest_ragshortcut_load_model(
+                config=self._config, settings=key
+            )
+            assert model is not None, "the plugin's own hook loads a model where no other does"
+            self._models[key] = self._rendering(model)
+            self._introduce(self._models[key])
+        return self._models[key]
 
     @property
-    def model(self) -> ProbeModel:
-        """The model that the options name, loaded at its first use."""
-        if self._model is None:
-            self._model = self._config.hook.pytest_ragshortcut_load_model(
-                config=self._config, settings=self.settings
-            )
-        assert self._model is not None, "the plugin's own hook loads a model where no other does"
-        return self._model
+    def identities(self) -> tuple[Identity, ...]:
+        """The models that were loaded and can say what they are."""
+        return tuple(self._identities.values())
 
     @property
     def notes(self) -> set[str]:
         """What there is to say of how models were run, here and in workers that told of it."""
-        # A test has told of the error already, if a test ran the model.
-        with suppress(RagShortcutError, RuntimeError, MemoryError):
-            if note := getattr(self._model, "note", ""):
-                self._notes.add(str(note))
+        for model in self._models.values():
+            # A test has told of the error already, if a test ran the model.
+            with suppress(*_UNFORESEEN):
+                if note := getattr(model, "note", ""):
+                    self._notes.add(str(note))
         return self._notes
+
+    def _settled(self, marked: dict[str, object]) -> Settings:
+        return settle(
+            marker=marked,
+            flag=lambda name: self._config.getoption(name, None),
+            environment=os.environ,
+            ini=lambda name: str(self._config.getini(name) or ""),
+        )
+
+    def _rendering(self, model: ProbeModel) -> ProbeModel:
+        """Let a project's own hook write the prompts, if it has one."""
+        hook = self._config.hook.pytest_ragshortcut_render_prompt
+        if not hook.get_hookimpls() or not hasattr(model, "with_rendering"):
+            return model
+        written = model.with_rendering(
+            lambda case, book: hook(config=self._config, case=case, book=book)
+        )
+        return cast("ProbeModel", written)
+
+    def _introduce(self, model: ProbeModel) -> None:
+        with suppress(*_UNFORESEEN):
+            identity: Identity | None = getattr(model, "identity", None)
+            if identity is not None:
+                self._identities[f"{identity.name} {identity.fingerprint}"] = identity
+                if self.on_load is not None:
+                    self.on_load(identity)
 
 
 SESSION = pytest.StashKey[RagSession]()
+
+
+def _of_the_model(settings: Settings) -> Settings:
+    """Blank what a model does not depend on, so that tests share it."""
+    others = {option.name: "" for option in OPTIONS if option.name not in _OF_A_MODEL}
+    return replace(settings, **others)
 
 
 def load_model(settings: Settings) -> ProbeModel:
@@ -70,10 +119,12 @@ def load_model(settings: Settings) -> ProbeModel:
         CheckpointNotFoundError: if there is none.
         OptionError: if the device or the cache cannot be used.
     """
-    from pytest_ragshortcut.models.loading import share_cores
     from pytest_ragshortcut.models.rag_model import RagModel
+    from pytest_ragshortcut.models.workers import deal_devices, share_cores
 
     share_cores(os.environ)
+    if settings.device in ("auto", "cuda"):
+        deal_devices(os.environ)
     return RagModel.from_pretrained(
         settings.model,
         settings.device,
@@ -85,58 +136,3 @@ def load_model(settings: Settings) -> ProbeModel:
         memory=settings.memory_bytes,
         cache=settings.cache or None,
     )
-
-
-@dataclass(frozen=True)
-class RagProbe:
-    """Every probe, bound to the run's model."""
-
-    model: ProbeModel
-
-    def context_reliance(
-        self, question: RagCase | str, context: str | Sequence[str] | None = None, **options: Any
-    ) -> Reliance:
-        """Measure how far the answer follows the context."""
-        from pytest_ragshortcut.probes.reliance import context_reliance
-
-        return context_reliance(self.model, question, context, **options)
-
-    def context_reliances(self, cases: Sequence[RagCase], **options: Any) -> tuple[Reliance, ...]:
-        """Measure many cases side by side."""
-        from pytest_ragshortcut.probes.reliance import context_reliances
-
-        return context_reliances(self.model, cases, **options)
-
-    def parametric_reliance(
-        self, question: RagCase | str, context: str | Sequence[str] | None = None, **options: Any
-    ) -> Reliance:
-        """Measure how far the answer stays with parametric memory."""
-        from pytest_ragshortcut.probes.reliance import parametric_reliance
-
-        return parametric_reliance(self.model, question, context, **options)
-
-    def counterfactual_swap(self, case: RagCase, **options: Any) -> SwapResult:
-        """Swap the context answer and read both answers."""
-        from pytest_ragshortcut.probes.swap import counterfactual_swap
-
-        return counterfactual_swap(self.model, case, **options)
-
-    def causal_trace(self, case: RagCase, **options: Any) -> TraceResult:
-        """Corrupt a span and restore one site at a time."""
-        from pytest_ragshortcut.probes.trace import causal_trace
-
-        return causal_trace(self.model, case, **options)
-
-    def attention_knockout(self, case: RagCase, **options: Any) -> KnockoutResult:
-        """Cut the edges from spans to the readers."""
-        from pytest_ragshortcut.probes.knockout import attention_knockout
-
-        return attention_knockout(self.model, case, **options)
-
-    def attention_contributions(self, case: RagCase, **options: Any) -> ContributionsResult:
-        """Read what each token adds to the readers through attention."""
-        from pytest_ragshortcut.probes.contributions import (
-            attention_contributions,
-        )
-
-        return attention_contributions(self.model, case, **options)

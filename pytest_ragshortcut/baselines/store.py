@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from pytest_ragshortcut.errors import BaselineError
+from pytest_ragshortcut.errors import StoredFileError
 
 SCHEMA = 1
 
@@ -41,7 +41,7 @@ def save(path: Path, baseline: Baseline) -> None:
     """Write a baseline with stable keys; the file is replaced whole or not at all.
 
     Raises:
-        BaselineError: if the folder does not exist.
+        StoredFileError: if the folder does not exist.
     """
     if not path.parent.is_dir():
         raise _error(path, f"there is no folder {str(path.parent)!r}", "Create the folder")
@@ -60,7 +60,7 @@ def load(path: Path) -> Baseline:
     """Read a baseline.
 
     Raises:
-        BaselineError: if it is missing, not a baseline, or of another schema.
+        StoredFileError: if it is missing, not a baseline, or of another schema.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -74,8 +74,8 @@ def load(path: Path) -> Baseline:
     raise _error(path, f"its schema is {schema!r}", "Write it again with --rag-save")
 
 
-def _error(path: Path, problem: str, action: str) -> BaselineError:
-    return BaselineError(
+def _error(path: Path, problem: str, action: str) -> StoredFileError:
+    return StoredFileError(
         f"the baseline {str(path)!r} cannot be used: {problem}",
         where="--rag-save or --rag-compare",
         expected=f"A JSON file of schema {SCHEMA}: model, and a score for each check",

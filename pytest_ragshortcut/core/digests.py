@@ -15,7 +15,7 @@ from pytest_ragshortcut.core.prompts import TokenizedPrompt
 _SHARED = (TokenizedPrompt, Corruption)
 """What a plan's many rows have in common: read once a plan."""
 
-_UNREAD = frozenset({"text", "tokens", "spans"})
+_UNREAD = frozenset({"text", "tokens", "spans", "offsets"})
 """What a prompt says to people and probes, and to no executor."""
 
 

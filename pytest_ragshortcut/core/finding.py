@@ -22,7 +22,9 @@ _NO_ANSWER = frozenset(("unknown", "unfortunately", "none", "sorry", "n/a"))
 # What is longer than an answer by more words is a sentence.
 _MORE_WORDS = 2
 _ARTICLES = frozenset(("a", "an", "the"))
-_SENTENCE_END = re.compile(r"(?<=[.!?。])\s+")
+_SENTENCE_END = re.compile(
+    r"(?<=[.!?。])(?<!\b[A-Z]\.)(?<!\b(?:St|Mt|Ft|Dr|Mr|Ms)\.)(?<!\bMrs\.)\s+"
+)
 _CONNECTORS = frozenset("of the de la le du del della di da van von der den al el bin".split())
 _FUNCTION_WORDS = frozenset(
     (

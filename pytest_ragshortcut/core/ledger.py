@@ -5,7 +5,7 @@ Standard library alone: pytest loads this in every run of every project.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -13,19 +13,20 @@ from typing import Any
 
 from pytest_ragshortcut.errors import UncomparedError
 
+Claim = tuple[str, float]
+"""A sign and a limit: ('>', 0.8)."""
+
 
 @dataclass
 class Entry:
     """One reliance check of a test."""
 
-    check: str
-    """How it was asked for: the function's name."""
     record: dict[str, Any]
-    """Its reading, as builtins that json.dumps takes."""
-    claims: list[str] = field(default_factory=list)
-    """What it was compared with, '> 0.8' say."""
-    held: bool = True
-    """Whether every comparison held."""
+    """Its reading, as builtins that json.dumps takes; its claims are added as they are made."""
+    compare: Callable[[str, float], bool]
+    """Makes a claim of it: True, or raises AssertionError."""
+    explain: Callable[[], dict[str, Any]] | None
+    """Asks the model where the answer came from; None once that can no longer be wanted."""
 
 
 @dataclass
@@ -34,26 +35,50 @@ class Ledger:
 
     test: str
     """The test's node id, or what else a person would call it."""
+    limits: Mapping[str, Claim] = field(default_factory=dict)
+    """Kind of reliance -> what is claimed of a check that the test leaves uncompared."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What assert_... functions are called with where the test says nothing else."""
+    on_check: Callable[[Ledger], None] | None = None
+    """Called after every new check."""
     entries: list[Entry] = field(default_factory=list)
+    _settled: int = 0
 
-    def require_compared(self) -> None:
-        """Refuse a check that was never compared with a limit.
+    def add(self, entry: Entry) -> None:
+        """Keep a new check."""
+        self.entries.append(entry)
+        if self.on_check is not None:
+            self.on_check(self)
+
+    def skip(self) -> None:
+        """Let what has been checked so far be as it is."""
+        self._settled = len(self.entries)
+
+    def settle(self) -> None:
+        """Compare what the test left uncompared with its limit, once each.
 
         Raises:
-            UncomparedError: naming the first one.
+            UncomparedError: naming the first check that has none.
+            AssertionError: if the claim does not hold.
         """
-        for entry in self.entries:
-            if not entry.claims:
-                raise UncomparedError(check=f"{entry.check}(...)", where=self.test)
+        __tracebackhide__ = True
+        waiting = self.entries[self._settled :]
+        self.skip()
+        for entry in waiting:
+            if entry.record["claims"]:
+                continue
+            claim = self.limits.get(entry.record["kind"])
+            if claim is None:
+                raise UncomparedError(check=f"{entry.record['check']}(...)", where=self.test)
+            entry.compare(*claim)
 
 
 _current: ContextVar[Ledger | None] = ContextVar("ragshortcut_ledger", default=None)
 
 
 @contextmanager
-def recording(test: str) -> Iterator[Ledger]:
+def recording(ledger: Ledger) -> Iterator[Ledger]:
     """Keep every check made inside."""
-    ledger = Ledger(test)
     token = _current.set(ledger)
     try:
         yield ledger

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -98,7 +98,14 @@ class Prompt:
         inside = {position for part in parts for position in positions(part)}
         spans["template"] = runs(set(range(len(ids))) - inside)
         spans["last"] = ((len(ids) - 1, len(ids)),)
-        return TokenizedPrompt(self.text, tuple(ids), tuple(tokens), spans, n_prompt=len(ids))
+        return TokenizedPrompt(
+            self.text,
+            tuple(ids),
+            tuple(tokens),
+            spans,
+            n_prompt=len(ids),
+            offsets=tuple((start, stop) for start, stop in offsets),
+        )
 
     def with_phrase(self, role: str, phrase: str, *, region: str, last: bool = False) -> Prompt:
         """Add a role: the occurrences of a phrase inside a region, or its last one alone.
@@ -115,6 +122,39 @@ class Prompt:
             within = " ".join(self.text[start:stop] for start, stop in self.spans[region])
             raise SpanNotFoundError(role=role, text=phrase, region=region, within=within)
         return replace(self, spans={**self.spans, role: found[-1:] if last else found})
+
+
+Rendering = Callable[[RagCase, Book], str | None]
+"""A caller's own way to write a prompt; None leaves it to the template."""
+
+
+def located(text: str, case: RagCase, book: Book) -> Prompt:
+    """Find the parts of a case in a prompt that somebody else rendered.
+
+    The passages are looked for from the beginning on, in order; the question from the end.
+
+    Raises:
+        TemplateError: if a part is not there as it is.
+
+    Example:
+        >>> located("Read: Here. Asked: Where?", RagCase("Where?", "Here."), "open").spans
+        {'context': ((6, 11),), 'passage_0': ((6, 11),), 'question': ((19, 25),)}
+    """
+    spans: dict[str, tuple[CharSpan, ...]] = {}
+    start = 0
+    for index, passage in enumerate(case.passages if book == "open" else ()):
+        at = text.find(passage, start)
+        if at < 0:
+            raise TemplateError(template=text, reason=f"it lacks passage {index} as it is")
+        start = at + len(passage)
+        spans[f"passage_{index}"] = ((at, start),)
+    if spans:
+        spans = {"context": ((spans["passage_0"][0][0], start),), **spans}
+    asked = text.rfind(case.question)
+    if asked < 0:
+        raise TemplateError(template=text, reason="it lacks the question as it is")
+    spans["question"] = ((asked, asked + len(case.question)),)
+    return Prompt(text, spans)
 
 
 def render(case: RagCase, template: Template, book: Book = "open") -> Prompt:
@@ -170,6 +210,8 @@ class TokenizedPrompt:
     """How many of the tokens belong to the prompt."""
     answer_ids: tuple[int, ...] = ()
     """(n_answer,) the answer's token ids, which the readers predict."""
+    offsets: tuple[CharSpan, ...] = ()
+    """(n_prompt,) where each of the prompt's tokens stands in its text; may be left out."""
 
     @cached_property
     def readers(self) -> tuple[int, ...]:
@@ -211,3 +253,17 @@ class TokenizedPrompt:
             spans=spans,
             answer_ids=answer_ids,
         )
+
+
+def as_template(template: Template | str | None) -> Template:
+    """Take a template, its name, or None for the plain one.
+
+    Raises:
+        TemplateError: if a name is neither 'plain' nor 'chat'.
+    """
+    if isinstance(template, Template):
+        return template
+    named = {None: PLAIN, "plain": PLAIN, "chat": CHAT}
+    if template not in named:
+        raise TemplateError(template=str(template), reason="no template has this name")
+    return named[template]

@@ -16,6 +16,7 @@ from pytest_ragshortcut.config import EXECUTORS
 from pytest_ragshortcut.core.digests import plan_digest
 from pytest_ragshortcut.core.plans import ProbePlan, RowReading
 from pytest_ragshortcut.core.ports import Generated
+from pytest_ragshortcut.core.work import Work
 from pytest_ragshortcut.errors import (
     ExecutorSelfCheckError,
     OptionError,
@@ -23,7 +24,7 @@ from pytest_ragshortcut.errors import (
     UnsupportedArchitectureError,
 )
 from pytest_ragshortcut.models.architectures import ArchitectureMap
-from pytest_ragshortcut.models.fingerprint import is_hooked, lasting_fingerprint, stamp
+from pytest_ragshortcut.models.fingerprint import content_of, fingerprint, is_hooked, stamp
 from pytest_ragshortcut.models.incremental.executor import IncrementalExecutor
 from pytest_ragshortcut.models.incremental.memory import is_out_of_memory
 from pytest_ragshortcut.models.memo import Compute, Memo
@@ -37,6 +38,10 @@ _STRANGE = (RuntimeError, TypeError, ValueError, LookupError, AttributeError)
 
 class Executor(Protocol):
     """Carries plans out on one model."""
+
+    @property
+    def token_layers(self) -> int:
+        """How many tokens have been through a layer so far, added up over layers."""
 
     def run(self, plan: ProbePlan) -> tuple[RowReading, ...]:
         """Run a plan's rows."""
@@ -89,6 +94,22 @@ class Engine:
         self._lasting = None if cache is None else Memo(cache)
         self._memo: tuple[Memo, str] | None = None
         self._chosen: _Chosen | None = None
+        self._printed: tuple[Hashable, str | None] | None = None
+        self._before = Work()
+        """What executors and memos did that have been dropped since."""
+
+    @property
+    def work(self) -> Work:
+        """What has been asked of the model and done so far."""
+        return self._before + self._latest()
+
+    @property
+    def content(self) -> str | None:
+        """A hash of the model as it is now; None where it has no content to compare."""
+        now = self._current().stamp
+        if self._printed is None or self._printed[0] != now:
+            self._printed = now, content_of(self.model, self.tokenizer)
+        return self._printed[1]
 
     @property
     def executor(self) -> Executor:
@@ -128,17 +149,37 @@ class Engine:
         """Forget all that earlier calls left in memory: the model may have changed."""
         if self._chosen is not None:
             self._chosen.executor.forget()
-        self._memo = None
+        self._printed = None
+        self._drop_memo()
 
     def _current(self) -> _Chosen:
         now = stamp(self.model)
         if self._chosen is None or now != self._chosen.stamp:
-            self._chosen = self._memo = None
+            self._drop_memo()
+            if self._chosen is not None:
+                self._before += Work(self._chosen.executor.token_layers)
+            self._chosen = None
             executor, note = choose_executor(
                 self.model, self.architecture, kind=self.kind, memory=self.memory
             )
             self._chosen = _Chosen(now, executor, note, is_hooked(self.model))
         return self._chosen
+
+    def _latest(self) -> Work:
+        memo = self._memo[0] if self._memo else None
+        return Work(
+            self._chosen.executor.token_layers if self._chosen else 0,
+            memo.hits if memo else 0,
+            memo.misses if memo else 0,
+        )
+
+    def _drop_memo(self) -> None:
+        """Let the memo go, but not what it counted."""
+        if self._memo is not None:
+            memo = self._memo[0]
+            self._before += Work(0, memo.hits, memo.misses)
+            memo.hits = memo.misses = 0
+        self._memo = None
 
     def _recall(self) -> tuple[Executor, Memo, str]:
         """Return the executor, the memo, and what the memo calls the model as it is now."""
@@ -153,9 +194,8 @@ class Engine:
         executor = type(chosen.executor).__name__
         if self._lasting is not None and not chosen.is_hooked:
             self._lasting.forget()
-            printed = lasting_fingerprint(self.model, self.tokenizer)
-            if printed is not None:
-                return self._lasting, f"{printed} {executor}"
+            if (content := self.content) is not None:
+                return self._lasting, f"{fingerprint(self.model, content)} {executor}"
         # Dropped as a whole when the model changes, so that its keys need not name it.
         return Memo(), executor
 

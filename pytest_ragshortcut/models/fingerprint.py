@@ -8,7 +8,6 @@ from contextlib import suppress
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
 import torch
@@ -17,8 +16,8 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _CHUNK_BYTES = 64 * 2**20
-_WHEREABOUTS = frozenset({"_name_or_path", "name_or_path"})
-"""What a configuration says of the folder that it came from."""
+_WHEREABOUTS = frozenset({"_name_or_path", "name_or_path", "transformers_version"})
+"""What a configuration says of the folder that it came from, and of who wrote it last."""
 
 _SWITCHES = frozenset(
     {
@@ -34,27 +33,33 @@ _SWITCHES = frozenset(
 )
 """Attributes by which adapters change what a module computes, and no weight."""
 
-_UNLIKE_ALL = "like no other: "
+_WITHOUT_CONTENT = "without content"
 _CAPTURING = "transformers.utils.output_capturing"
 """Its hooks stay on a model once a user has asked for hidden states, and change nothing."""
 
 
-def fingerprint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return a SHA-256, in hex, of everything about a model that its answers depend on.
+def content_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """Return a SHA-256, in hex, of everything about a model that goes where it goes.
 
-    That is the content of every weight and buffer, the adapters in force, the configuration, the
-    tokenizer, the kind of device, and the versions of the libraries; not the folder that the model
-    came from. What has no content to compare, a hook or a weight that is not in memory, makes a
-    fingerprint that never occurs again. All weights are read, at a gigabyte or two a second:
-    `stamp` says when to.
+    That is the content of every weight and buffer, the adapters in force, the configuration and
+    the tokenizer; not the folder that the model came from. None where something has no content to
+    compare, a hook or a weight that is not in memory. All weights are read, at a gigabyte or two
+    a second: `stamp` says when to.
     """
-    return sha256(_described(model, tokenizer).encode()).hexdigest()
+    described = json.dumps(_described(model, tokenizer), sort_keys=True, default=str)
+    return None if _WITHOUT_CONTENT in described else sha256(described.encode()).hexdigest()
 
 
-def lasting_fingerprint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """Return the fingerprint, or None where it is one that never occurs again."""
-    described = _described(model, tokenizer)
-    return None if _UNLIKE_ALL in described else sha256(described.encode()).hexdigest()
+def fingerprint(model: PreTrainedModel, content: str) -> str:
+    """Return a SHA-256, in hex, of everything that a model's answers depend on, to the last digit.
+
+    Args:
+        model: the model.
+        content: its content; what runs it, the kind of device and the versions of the libraries,
+            is added to that.
+    """
+    described = json.dumps([content, _circumstances(model)], sort_keys=True)
+    return sha256(described.encode()).hexdigest()
 
 
 def is_hooked(model: PreTrainedModel) -> bool:
@@ -116,14 +121,12 @@ def _look(tensor: torch.Tensor) -> Hashable:
         return id(tensor), pointer, version
 
 
-def _described(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:
-    whole = {
+def _described(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, object]:
+    return {
         "weights": _weights(model),
         "modules": _modules(model),
-        **_circumstances(model),
         **_reads_and_writes(model, tokenizer),
     }
-    return json.dumps(whole, sort_keys=True, default=str)
 
 
 def _settings(model: PreTrainedModel) -> str:
@@ -161,7 +164,7 @@ def _content(tensor: torch.Tensor) -> str:
             digest.update(chunk.view(torch.uint8).numpy().data)
     except (RuntimeError, TypeError):
         # It is offloaded, or wraps tensors in a layout of its own.
-        return _unlike_all()
+        return _WITHOUT_CONTENT
     return digest.hexdigest()
 
 
@@ -172,17 +175,13 @@ def _modules(model: PreTrainedModel) -> list[tuple[object, ...]]:
         if switches := _switches(module, _computed_switches(type(module))):
             described.append((name, sorted(switches)))
         if _hooks(module) or "forward" in vars(module):
-            described.append((name, _unlike_all()))
+            described.append((name, _WITHOUT_CONTENT))
     return described
 
 
 def _hooks(module: nn.Module) -> list[Any]:
     hooks = (*module._forward_pre_hooks.values(), *module._forward_hooks.values())
     return [hook for hook in hooks if getattr(hook, "__module__", None) != _CAPTURING]
-
-
-def _unlike_all() -> str:
-    return _UNLIKE_ALL + token_hex()
 
 
 def _circumstances(model: PreTrainedModel) -> dict[str, object]:

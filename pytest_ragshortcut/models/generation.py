@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MAX_ANSWER_TOKENS = 16
 _CLOSING = " \n.,;:!?\"'”’»)。，"
@@ -19,6 +21,14 @@ _END = re.compile(
 Decode = Callable[[Sequence[int]], str]
 NextLogits = Callable[[Sequence[tuple[int, ...]]], torch.Tensor]
 """(n_sequences, n_vocabulary) logits of the token after each sequence."""
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """List the tokens that end an answer, as the model and its tokenizer name them."""
+    generation: Any = getattr(model, "generation_config", None)
+    ends = (getattr(generation, "eos_token_id", None), tokenizer.eos_token_id)
+    ids = (i for end in ends for i in (end if isinstance(end, list) else [end]))
+    return frozenset(int(i) for i in ids if i is not None)
 
 
 def continue_greedily(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +19,6 @@ from pytest_ragshortcut.errors import AlteredWeightsError, CheckpointNotFoundErr
 from pytest_ragshortcut.models import embedded
 
 EMBEDDED_PREFIX = "embedded:"
-
-
-def share_cores(environment: Mapping[str, str]) -> None:
-    """Leave the other workers of pytest-xdist their cores, where this process is one of them."""
-    share = worker_threads(_n_cores(), environment)
-    if share is not None:
-        torch.set_num_threads(min(share, torch.get_num_threads()))
-
-
-def worker_threads(n_cores: int, environment: Mapping[str, str]) -> int | None:
-    """Return a worker's share of the cores, or None where there is nothing to share or to say.
-
-    Example:
-        >>> worker_threads(8, {"PYTEST_XDIST_WORKER_COUNT": "3"})
-        2
-    """
-    n_workers = environment.get("PYTEST_XDIST_WORKER_COUNT", "")
-    if environment.get("OMP_NUM_THREADS") or not n_workers.isdecimal():
-        return None
-    return max(1, n_cores // max(1, int(n_workers)))
-
-
-def _n_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def load(

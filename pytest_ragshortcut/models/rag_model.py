@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,20 +14,24 @@ from pytest_ragshortcut.core.cases import RagCase
 from pytest_ragshortcut.core.plans import Array, ProbePlan, RowReading
 from pytest_ragshortcut.core.ports import Generated
 from pytest_ragshortcut.core.prompts import (
-    CHAT,
-    PLAIN,
     Book,
     Prompt,
+    Rendering,
     Template,
     TokenizedPrompt,
+    as_template,
+    located,
     render,
 )
 from pytest_ragshortcut.core.screening import Screening
-from pytest_ragshortcut.errors import NonFiniteLogitsError, PromptTooLongError, TemplateError
+from pytest_ragshortcut.core.work import Identity, Work
+from pytest_ragshortcut.errors import PromptTooLongError
+from pytest_ragshortcut.models.answers import Answers
 from pytest_ragshortcut.models.architectures import map_architecture, max_tokens
 from pytest_ragshortcut.models.executors import Engine, ExecutorName
-from pytest_ragshortcut.models.generation import MAX_ANSWER_TOKENS, continue_greedily
+from pytest_ragshortcut.models.generation import MAX_ANSWER_TOKENS
 from pytest_ragshortcut.models.hooks import quiet
+from pytest_ragshortcut.models.identity import identify
 from pytest_ragshortcut.models.loading import load
 from pytest_ragshortcut.models.screening import estimate_effects
 from pytest_ragshortcut.models.tokenization import PromptTokenizer
@@ -76,14 +79,20 @@ class RagModel:
         config: Any = model.config
         self.name = name or str(getattr(config, "name_or_path", "") or type(model).__name__)
         self._prompts = PromptTokenizer(tokenizer, self.template)
-        self._engine = Engine(
-            model,
-            tokenizer,
-            self.architecture,
-            kind=executor,
-            memory=memory,
-            cache=None if cache is None else Path(cache).expanduser(),
+        self._rendering: Rendering | None = None
+        self._use(
+            Engine(
+                model,
+                tokenizer,
+                self.architecture,
+                kind=executor,
+                memory=memory,
+                cache=None if cache is None else Path(cache).expanduser(),
+            )
         )
+
+    def _use(self, engine: Engine) -> None:
+        self._engine, self._answers = engine, Answers(engine, self._prompts)
 
     @classmethod
     def from_pretrained(
@@ -132,11 +141,36 @@ class RagModel:
             cache=cache,
         )
 
+    def __repr__(self) -> str:
+        return f"<RagModel {self.name}>"
+
     def with_template(self, template: Template | str) -> RagModel:
         """Return the same model, asked through another prompt template."""
         other = RagModel(self.model, self.tokenizer, template, name=self.name)
-        other._engine = self._engine
+        other._use(self._engine)
+        other._rendering = self._rendering
         return other
+
+    def with_rendering(self, rendering: Rendering | None) -> RagModel:
+        """Return the same model, asked in prompts of the caller's own making.
+
+        Args:
+            rendering: given a case and 'open' or 'closed', returns the whole prompt, with the
+                passages and the question in it as they are, or None for the template's.
+        """
+        other = self.with_template(self.template)
+        other._rendering = rendering
+        return other
+
+    @property
+    def work(self) -> Work:
+        """What has been asked of the model and done so far."""
+        return self._engine.work
+
+    @property
+    def identity(self) -> Identity:
+        """Which model this is, by content, and how it is run. All weights are read once."""
+        return identify(self.name, self.model, self._engine)
 
     @property
     def note(self) -> str:
@@ -163,7 +197,14 @@ class RagModel:
         return max_tokens(self.model)
 
     def render(self, case: RagCase, book: Book = "open") -> Prompt:
-        """Render a case with this model's template."""
+        """Render a case with this model's template.
+
+        Raises:
+            TemplateError: if a rendering of the caller's own lacks a passage or the question.
+        """
+        text = self._rendering(case, book) if self._rendering else None
+        if text is not None:
+            return located(text, case, book)
         prompt = render(case, self.template, book)
         return self._prompts.chat(prompt) if self.template.chat else prompt
 
@@ -185,7 +226,7 @@ class RagModel:
 
     def generate(self, prompts: Sequence[TokenizedPrompt]) -> tuple[Generated, ...]:
         """Continue each prompt greedily to the end of its answer."""
-        return self._continued([prompt.input_ids[: prompt.n_prompt] for prompt in prompts])
+        return self._answers.greedy([prompt.input_ids[: prompt.n_prompt] for prompt in prompts])
 
     def alternatives(
         self, prompts: Sequence[TokenizedPrompt], ranks: range
@@ -200,14 +241,7 @@ class RagModel:
             ranks: which of the first tokens, the likeliest being 0.
         """
         asked = [prompt.input_ids[: prompt.n_prompt] for prompt in prompts]
-        firsts = self._firsts(asked, ranks)
-        answers = iter(
-            self._continued(
-                [ids for ids, some in zip(asked, firsts, strict=True) for _ in some],
-                [first for some in firsts for first in some],
-            )
-        )
-        return tuple(tuple(islice(answers, len(some))) for some in firsts)
+        return self._answers.alternatives(asked, ranks)
 
     def embeddings(self, token_ids: Sequence[int]) -> Array:
         """Return (n, d_model), the output of the token embedding."""
@@ -242,81 +276,9 @@ class RagModel:
             for screening in screenings
         )
 
-    def _continued(
-        self,
-        prompts: Sequence[tuple[int, ...]],
-        firsts: Sequence[tuple[int, ...]] | None = None,
-    ) -> tuple[Generated, ...]:
-        begun = firsts or [()] * len(prompts)
-        stop_ids = self._stop_ids()
-
-        def compute(missing: Sequence[int]) -> Iterator[tuple[Generated]]:
-            answers = continue_greedily(
-                [prompts[i] for i in missing],
-                firsts=[begun[i] for i in missing],
-                next_logits=self._next_logits,
-                decode=self._prompts.decode,
-                stop_ids=stop_ids,
-            )
-            return ((Generated(self._prompts.decode(ids).strip(), ids),) for ids in answers)
-
-        questions = [
-            ("continuation", ids, first, sorted(stop_ids))
-            for ids, first in zip(prompts, begun, strict=True)
-        ]
-        return tuple(answer for (answer,) in self._engine.answers(questions, compute))
-
-    def _firsts(
-        self, prompts: Sequence[tuple[int, ...]], ranks: range
-    ) -> list[list[tuple[int, ...]]]:
-        """Find the likeliest first tokens of answers, each as an answer that goes no further."""
-
-        def compute(missing: Sequence[int]) -> Iterator[tuple[Generated, ...]]:
-            logits = self._next_logits([prompts[i] for i in missing])
-            likeliest = logits.topk(min(ranks.stop, logits.shape[-1])).indices.tolist()
-            for i, tokens in zip(missing, likeliest, strict=True):
-                opens = [self._prompts.opens_word(prompts[i][-1], token) for token in tokens]
-                yield tuple(
-                    Generated(self._prompts.decode((tokens[rank],)), (tokens[rank],))
-                    for rank in ranks
-                    if rank < len(tokens) and opens[rank] == opens[0]
-                )
-
-        questions = [("firsts", ids, ranks.start, ranks.stop, ranks.step) for ids in prompts]
-        found = self._engine.answers(questions, compute)
-        return [[first.token_ids for first in some] for some in found]
-
-    def _next_logits(self, sequences: Sequence[tuple[int, ...]]) -> torch.Tensor:
-        logits = self._engine.executor.next_logits(sequences)
-        if bool(logits.isnan().any()):
-            raise NonFiniteLogitsError(
-                model=type(self.model).__name__, dtype=str(self.model.dtype), row=0
-            )
-        return logits
-
-    def _stop_ids(self) -> frozenset[int]:
-        generation: Any = getattr(self.model, "generation_config", None)
-        ends = (getattr(generation, "eos_token_id", None), self.tokenizer.eos_token_id)
-        ids = (i for end in ends for i in (end if isinstance(end, list) else [end]))
-        return frozenset(int(i) for i in ids if i is not None)
-
     def _require_room(self, prompt: TokenizedPrompt, extra: int) -> None:
         n_tokens = len(prompt.input_ids) + extra
         if self.max_tokens is not None and n_tokens > self.max_tokens:
             raise PromptTooLongError(
                 n_tokens=n_tokens, max_tokens=self.max_tokens, text=prompt.text
             )
-
-
-def as_template(template: Template | str | None) -> Template:
-    """Take a template, its name, or None for the plain one.
-
-    Raises:
-        TemplateError: if a name is neither 'plain' nor 'chat'.
-    """
-    if isinstance(template, Template):
-        return template
-    named = {None: PLAIN, "plain": PLAIN, "chat": CHAT}
-    if template not in named:
-        raise TemplateError(template=str(template), reason="no template has this name")
-    return named[template]

@@ -39,6 +39,8 @@ class ReferenceExecutor:
 
     def __init__(self, model: PreTrainedModel, architecture: ArchitectureMap) -> None:
         self.model, self.architecture = model, architecture
+        self.token_layers = 0
+        """How many tokens have been through a layer so far, added up over layers."""
         self._caches: dict[tuple[int, ...], Cache] = {}
 
     def run(self, plan: ProbePlan) -> tuple[RowReading, ...]:
@@ -58,6 +60,7 @@ class ReferenceExecutor:
         require_finite(self.model, (readings[index] for index in range(len(rows))))
         for index, row in enumerate(rows):
             if row.contributions:
+                self._count(len(row.prompt.input_ids))
                 read = read_contributions(self.model, self.architecture, row.prompt)
                 readings[index] = replace(readings[index], contributions=read.asked(row))
         return tuple(readings[index] for index in range(len(rows)))
@@ -81,11 +84,15 @@ class ReferenceExecutor:
     def _step(self, ids: tuple[int, ...]) -> tuple[torch.Tensor, Cache | None]:
         cache = self._caches.pop(ids[:-1], None)
         inputs = torch.tensor([ids if cache is None else ids[-1:]], device=self.model.device)
+        self._count(inputs.numel())
         mask = torch.ones(1, len(ids), dtype=torch.long, device=self.model.device)
         output = self.model(
             input_ids=inputs, attention_mask=mask, past_key_values=cache, use_cache=True
         )
         return output.logits[0, -1], output.past_key_values
+
+    def _count(self, n_tokens: int) -> None:
+        self.token_layers += n_tokens * len(self.architecture.layers)
 
     def _run_batch(self, rows: list[PlanRow]) -> list[RowReading]:
         if not _is_touched(rows[0]):
@@ -109,6 +116,7 @@ class ReferenceExecutor:
     def _read(self, rows: Sequence[PlanRow]) -> list[RowReading]:
         ids = torch.tensor([_embedded_ids(row) for row in rows], device=self.model.device)
         answers = torch.tensor([row.prompt.answer_ids for row in rows], device=self.model.device)
+        self._count(ids.numel())
         logits = forward_logits(self.model, ids, rows[0].prompt.readers)
         logprobs = torch.log_softmax(precise(logits), dim=-1)
         chosen = logprobs.gather(-1, answers[..., None])[..., 0].double().cpu().numpy()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
+from pytest_ragshortcut.config import PROBES, ProbeName
 from pytest_ragshortcut.core.cases import RagCase, as_case
 from pytest_ragshortcut.core.effects import share
 from pytest_ragshortcut.core.plans import PlanRow, ProbePlan
@@ -31,8 +32,6 @@ from pytest_ragshortcut.probes.resolve import Resolved, resolve
 from pytest_ragshortcut.probes.swap import swap_resolved
 from pytest_ragshortcut.probes.trace import trace_prompt
 
-ProbeName = Literal["knockout", "contributions", "mediation"]
-PROBES: tuple[ProbeName, ...] = ("knockout", "contributions", "mediation")
 _MIN_TOTAL_EFFECT = 0.01
 
 
@@ -189,18 +188,19 @@ def _read_mediation(model: ProbeModel, resolved: Resolved) -> Inquiry[list[Evide
 
 
 def _mediated(model: ProbeModel, resolved: Resolved, span: str) -> Inquiry[Evidence]:
-    last = resolved.open_book.positions(span)[-1]
+    start, stop = resolved.open_book.spans[span][-1]
     traced = yield from trace_prompt(
         model,
         resolved.open_book,
         corrupt=span,
         corruption="mask",
-        positions=(last,),
+        positions=range(start, stop),
+        together=(span,),
         layers=(model.n_layers // 2,),
     )
     reading = "p(answer) lost when masked"
     if traced.total_effect >= _MIN_TOTAL_EFFECT:
         fraction = traced.restored_fraction(min_total_effect=_MIN_TOTAL_EFFECT)
-        back = fraction[model.n_layers // 2, last]
-        reading += f"; its last token, restored halfway up, gives back {back:.0%}"
+        back = fraction[model.n_layers // 2, start]
+        reading += f"; its last mention, restored halfway up, gives back {back:.0%}"
     return Evidence(f"total effect {span}", traced.total_effect, reading)

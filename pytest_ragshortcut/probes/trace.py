@@ -29,6 +29,7 @@ from pytest_ragshortcut.core.ports import ProbeModel
 from pytest_ragshortcut.core.prompts import TokenizedPrompt
 from pytest_ragshortcut.core.results import TraceResult
 from pytest_ragshortcut.core.screening import Cells, Screening, strongest, windowed
+from pytest_ragshortcut.core.spans import runs
 from pytest_ragshortcut.errors import PlanError
 from pytest_ragshortcut.probes.inquiry import Inquiry, ask, read
 from pytest_ragshortcut.probes.resolve import resolve
@@ -55,6 +56,7 @@ def causal_trace(
     window: int = 1,
     positions: Literal["all"] | Sequence[int | str] = "all",
     layers: Literal["all"] | Sequence[int] = "all",
+    together: Sequence[str] = (),
     screen: int | None = None,
     book: Literal["open", "closed"] = "open",
 ) -> TraceResult:
@@ -73,6 +75,9 @@ def causal_trace(
         window: how many layers are restored together.
         positions: 'all', or positions and roles ('subject', 'attribute', 'last', ...).
         layers: 'all', or the layers, or centres of windows, to restore.
+        together: roles whose runs of neighbouring tokens are restored as one, the same value
+            standing at each of their tokens. One token of a name of several gives back nothing
+            where the answer needs them all.
         screen: run this many of these cells alone, those with the largest estimated effects; the
             others stay NaN. The estimate takes one backward pass and is kept in the result. It is
             linear where the model is not: it misses cells, at times the largest, and its size
@@ -105,6 +110,7 @@ def causal_trace(
             window=window,
             positions=positions,
             layers=layers,
+            together=together,
             screen=screen,
         ),
     )
@@ -122,11 +128,12 @@ def trace_prompt(
     window: int = 1,
     positions: Literal["all"] | Sequence[int | str] = "all",
     layers: Literal["all"] | Sequence[int] = "all",
+    together: Sequence[str] = (),
     screen: int | None = None,
 ) -> Inquiry[TraceResult]:
     """Trace a prompt that is set to read an answer; the arguments are those of causal_trace."""
     _require_window(window)
-    _require_screen(screen, component, window)
+    _require_screen(screen, component, window, together)
     span = _span(prompt, corrupt)
     corruptions = _corruptions(model, prompt, span, corruption, noise, replace_with)
     sites, centres = _sites(prompt, positions), _layers(layers, model.n_layers)
@@ -136,13 +143,15 @@ def trace_prompt(
     # In a causal model a state before the corruption, or behind the last reader, cannot matter.
     run = shown.copy()
     run[:, : min(span)] = run[:, max(prompt.readers) + 1 :] = False
+    groups = _groups(prompt, together, np.flatnonzero(run.any(axis=0)).tolist())
+    run[:, [p for members in groups for p in members[1:]]] = False
     estimate = None
     if screen is not None:
         (effects,) = yield (Screening(prompt, corruptions, component),)
         estimate = np.where(shown, windowed(effects, windows), np.nan)
         if screen < run.sum():
             run = shown = strongest(estimate, run, screen)
-    rows = _rows(prompt, corruptions, component, windows, run)
+    rows = _rows(prompt, corruptions, component, windows, run, groups)
     probabilities = [reading.probability for reading in (yield from read(ProbePlan(rows)))]
     n_samples = len(corruptions)
     clean, corrupted = probabilities[0], np.array(probabilities[1 : 1 + n_samples])
@@ -150,6 +159,8 @@ def trace_prompt(
     restored, effect = np.full((2, *shown.shape), np.nan)
     restored[shown], effect[shown] = corrupted.mean(), 0.0
     restored[run], effect[run] = cells.mean(axis=-1), indirect_effect(cells, corrupted)
+    for first, *others in groups:
+        restored[:, others], effect[:, others] = restored[:, [first]], effect[:, [first]]
     return TraceResult(
         prompt=prompt,
         clean=clean,
@@ -172,15 +183,30 @@ def _rows(
     component: Component,
     windows: Sequence[tuple[int, ...]],
     cells: Cells,
+    groups: Sequence[tuple[int, ...]],
 ) -> tuple[PlanRow, ...]:
     """Clean, then every sample corrupted, then layer by layer, site by site, every sample."""
     rows = [PlanRow(prompt), *(PlanRow(prompt, corruption) for corruption in corruptions)]
+    restored = {members[0]: members for members in groups}
     rows += [
-        PlanRow(prompt, corruption, (Restoration(component, windows[centre], (site,)),))
+        PlanRow(
+            prompt,
+            corruption,
+            (Restoration(component, windows[centre], restored.get(site, (site,))),),
+        )
         for centre, site in np.argwhere(cells).tolist()
         for corruption in corruptions
     ]
     return tuple(rows)
+
+
+def _groups(
+    prompt: TokenizedPrompt, together: Sequence[str], sites: Sequence[int]
+) -> list[tuple[int, ...]]:
+    """List the runs of sites that are restored as one."""
+    asked = set(prompt.positions(*together)) if together else set()
+    found = (tuple(range(start, stop)) for start, stop in runs(asked.intersection(sites)))
+    return [members for members in found if len(members) > 1]
 
 
 def _corruptions(
@@ -220,9 +246,18 @@ def _require_window(window: int) -> None:
         )
 
 
-def _require_screen(screen: int | None, component: Component, window: int) -> None:
+def _require_screen(
+    screen: int | None, component: Component, window: int, together: Sequence[str]
+) -> None:
     if screen is None:
         return
+    if together:
+        raise PlanError(
+            f"cells of {together[0]!r} are to be screened, and restored together",
+            where="causal_trace, together",
+            expected="Screening picks single cells",
+            action="Leave screen= or together= out",
+        )
     if screen < 1:
         raise PlanError(
             f"{screen} cells are to be screened out",

@@ -1,15 +1,17 @@
-"""The table of all checks of a run, from their records."""
+"""The table of all checks of a run, and the lines beneath it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from textwrap import wrap
 
+from pytest_ragshortcut.reporting.cells import cut, visible
 from pytest_ragshortcut.reporting.records import key_of
+from pytest_ragshortcut.reporting.schema import CheckRecord, Report, TestRecord
 from pytest_ragshortcut.reporting.text import number
-
-Record = Mapping[str, Any]
+from pytest_ragshortcut.reporting.totals import totals_of
+from pytest_ragshortcut.reporting.worst import claim_of, failed, worst_first
 
 # What stands in each evidence column; a probe that was not run leaves its column empty.
 _EVIDENCE = (
@@ -21,6 +23,9 @@ _EVIDENCE = (
 )
 # Evidence makes room for a name of the first width; the rest of the table for one of the second.
 _ROOMY_NAME, _MIN_NAME = 24, 16
+# A test of more checks than this shows its worst alone.
+_MAX_ROWS = 3
+_SLOW_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -28,42 +33,30 @@ class Row:
     """One line: a test, its worst check, and how many checks it stands for."""
 
     test: str
-    record: Record
-    claim: str
-    held: bool
+    check: CheckRecord
     n_checks: int
-    change: float | None = None
+    change: float | None
+    """Of the score, since a baseline."""
 
 
-def rows_of(
-    test: str, checks: Sequence[Record], changes: Mapping[str, float] | None = None
-) -> list[Row]:
+def rows_of(test: TestRecord, changes: Mapping[str, float] | None = None) -> list[Row]:
     """Make a test's rows: each check of a few, the worst alone of many.
 
     Args:
-        test: the test's node id.
-        checks: its checks: record, claims, held.
+        test: the test and its checks.
         changes: baseline key -> change of the score.
     """
-    rows = [
-        Row(
-            test,
-            check["record"],
-            ", ".join(check["claims"]) or "never compared",
-            bool(check["held"] and check["claims"]),
-            1,
-            (changes or {}).get(key_of(test, check["record"])),
-        )
-        for check in checks
+    name, n_checks = test["id"], test["n_checks"]
+    shown, stands_for = test["checks"], 1
+    if n_checks > _MAX_ROWS:
+        shown, stands_for = [check for _, check in worst_first([test])[:1]], n_checks
+    return [
+        Row(name, check, stands_for, (changes or {}).get(key_of(name, check))) for check in shown
     ]
-    if len(rows) <= 3:
-        return rows
-    worst = min(rows, key=lambda row: (row.held, _distance(row)))
-    return [Row(test, worst.record, worst.claim, worst.held, len(rows), worst.change)]
 
 
 def table(rows: Sequence[Row], *, width: int) -> list[str]:
-    """Lay the rows out as lines of about the given width.
+    """Lay the rows out as lines of about the given width, in characters.
 
     Where the evidence does not fit beside a row it stands below; the name of the test is cut last.
     """
@@ -83,9 +76,47 @@ def table(rows: Sequence[Row], *, width: int) -> list[str]:
     ]
 
 
+def summary_lines(report: Report, *, width: int, n_slowest: int = 3) -> list[str]:
+    """Say what a run's checks add up to, what they cost, and which were slow, if any were.
+
+    Args:
+        report: the run; one without checks has nothing to say.
+        width: in characters.
+        n_slowest: how many of the checks that took over a second are named.
+    """
+    totals = totals_of(report)
+    if not totals.n_checks:
+        return []
+    verdicts = "".join(f"{verdict} {count}  " for verdict, count in totals.verdicts.items())
+    counts = visible(f"{verdicts}of {totals.sentence}")
+    lines = [*wrap(counts, width), *wrap(totals.spent, width)]
+    slow = [
+        (check["work"]["seconds"], f"{test['id']}: {check['question']}")
+        for test in report["tests"]
+        for check in test["checks"]
+        if check["work"]["seconds"] > _SLOW_SECONDS
+    ]
+    slowest = sorted(slow, key=lambda each: -each[0])[:n_slowest]
+    if slowest:
+        lines.append("slowest:")
+    named = [f"{seconds:7.1f} s  {visible(name)}" for seconds, name in slowest]
+    return lines + [cut(line, width) for line in named]
+
+
+def interval_of(check: CheckRecord) -> str:
+    """Write the range over the substitutes; nothing where it is undefined.
+
+    Example:
+        >>> interval_of({"interval": [0.25, 0.5]}), interval_of({"interval": [None, None]})
+        ('[0.25, 0.50]', '')
+    """
+    ends = [number(end) for end in check["interval"] if end is not None]
+    return f"[{', '.join(ends)}]" if ends else ""
+
+
 def _readings(row: Row) -> list[str]:
-    evidence = row.record["evidence"]
-    return [number(evidence[key]) if key in evidence else "" for _, key in _EVIDENCE]
+    values = {item["probe"]: item["value"] for item in row.check["evidence"]}
+    return [number(values[probe]) if probe in values else "" for _, probe in _EVIDENCE]
 
 
 def _below(row: Row) -> str:
@@ -111,12 +142,10 @@ def _room(widths: Sequence[int]) -> int:
 
 def _cells(row: Row, *, with_change: bool) -> list[str]:
     name = f"{row.test} (worst of {row.n_checks})" if row.n_checks > 1 else row.test
-    low, high = row.record["interval"]
-    interval = "" if low is None else f"[{low:.2f}, {high:.2f}]"
-    mark = "" if row.held else "  FAILS"
-    kind = "" if row.record["kind"] == "context" else "memory "
-    cells = [name, number(row.record["score"]), interval, row.record["verdict"]]
-    cells.append(f"{kind}{row.claim}{mark}")
+    mark = "  FAILS" if failed(row.check) else ""
+    kind = "" if row.check["kind"] == "context" else "memory "
+    cells = [name, number(row.check["score"]), interval_of(row.check), row.check["verdict"]]
+    cells.append(f"{kind}{claim_of(row.check)}{mark}")
     if with_change:
         cells.append("" if row.change is None else f"{row.change:+.2f}")
     return cells
@@ -128,11 +157,3 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
         cut = cell if len(cell) <= width else "…" + cell[len(cell) - width + 1 :]
         shown.append(cut.ljust(width) if index in (0, 2, 3, 4) else cut.rjust(width))
     return "  ".join(shown).rstrip()
-
-
-def _distance(row: Row) -> float:
-    """How far the score is on the right side of its claim; the smaller, the worse."""
-    score = row.record["score"]
-    if score is None:
-        return float("-inf")
-    return float(score) if row.claim.startswith(">") else -float(score)

@@ -5,10 +5,13 @@ All of them shrink by whole passages towards the gold passage alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
 
 from hypothesis import strategies as st
 
+from pytest_ragshortcut.core.casefiles import Columns, NamedCase, cases_from, read_cases
 from pytest_ragshortcut.core.cases import RagCase
 from pytest_ragshortcut.core.spans import occurrences
 from pytest_ragshortcut.errors import CaseError, EmptyTextError, SpanNotFoundError
@@ -70,15 +73,31 @@ def conflicts(
     return st.sampled_from(chosen).map(lambda new: _contradicting(case, old, new))
 
 
-def rag_cases(cases: Sequence[RagCase]) -> st.SearchStrategy[RagCase]:
+def rag_cases(
+    cases: str | Path | Iterable[RagCase | NamedCase | Mapping[str, Any]],
+    *,
+    columns: Columns | None = None,
+) -> st.SearchStrategy[RagCase]:
     """Draw one of the cases; shrinks to the first.
+
+    Args:
+        cases: cases, the path of a file of them, or rows: dicts, as a data set yields them.
+        columns: field of RagCase -> the column to take for it, in a file or in rows.
 
     Raises:
         EmptyTextError: if there is none.
+        CaseError: if the file cannot be read or a row is no case; here, not when one is drawn.
     """
-    if not cases:
+    if isinstance(cases, str | Path):
+        return st.sampled_from([named.case for named in read_cases(cases, columns)])
+    given = [each.case if isinstance(each, NamedCase) else each for each in cases]
+    if not given:
         raise EmptyTextError(role="list of cases", text="")
-    return st.sampled_from(tuple(cases))
+    ready = [each for each in given if isinstance(each, RagCase)]
+    if len(ready) == len(given) and columns is None:
+        return st.sampled_from(ready)
+    rows = cast("list[Mapping[str, Any]]", given)
+    return st.sampled_from([named.case for named in cases_from(rows, columns, source="rag_cases")])
 
 
 def _placed(gold: str, others: list[str], position: int) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FIXED = {
     "RagModel", "RagCase", "context_reliance", "parametric_reliance", "assert_context_reliance",
     "assert_parametric_reliance", "causal_trace", "attention_knockout",
-    "attention_contributions", "counterfactual_swap", "contexts", "rag_cases", "conflicts",
+    "attention_contributions", "attribute_context", "counterfactual_swap", "contexts",
+    "rag_cases", "conflicts",
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ragshortcut.baselines.store import Baseline, load, save
-from pytest_ragshortcut.errors import BaselineError
+from pytest_ragshortcut.errors import StoredFileError
 
 SCORES = st.dictionaries(st.text(), st.none() | st.floats(0, 1))
 
@@ -33,12 +33,12 @@ def test_what_is_not_a_baseline_is_refused(tmp_path: Path, text: str | None, pro
     path = tmp_path / "b.json"
     if text is not None:
         path.write_text(text, encoding="utf-8")
-    with pytest.raises(BaselineError, match=problem):
+    with pytest.raises(StoredFileError, match=problem):
         load(path)
 
 
 def test_a_missing_folder_is_said(tmp_path: Path) -> None:
-    with pytest.raises(BaselineError, match="no folder"):
+    with pytest.raises(StoredFileError, match="no folder"):
         save(tmp_path / "none" / "b.json", Baseline("m", {}))
 
 

@@ -98,7 +98,12 @@ PARTS: dict[type, tuple[Any, Any]] = {
     Knockout: (ROW.knockouts[0], lambda part: replace(ROW, knockouts=(part,))),
     PlanRow: (ROW, lambda part: part),
 }
-UNREAD = {"text": "c d", "tokens": ("c", "d"), "spans": {"last": ((1, 2),)}}
+UNREAD = {
+    "text": "c d",
+    "tokens": ("c", "d"),
+    "spans": {"last": ((1, 2),)},
+    "offsets": ((0, 1), (2, 3)),
+}
 
 
 @pytest.mark.parametrize(

@@ -248,6 +248,11 @@ def test_invented_names_are_words() -> None:
     assert all(name.isalpha() for name in invented_substitutes("Rome"))
 
 
+def test_titles_and_initials_end_no_sentence() -> None:
+    text = "Dr. J. R. R. Tolkien met Mrs. Hill on Mt. Fuji.|He left.|It rained"
+    assert sentences(text.replace("|", " ")) == tuple(text.split("|"))
+
+
 @given(st.text())
 def test_sentences_keep_every_letter_in_order(text: str) -> None:
     assert "".join("".join(sentences(text)).split()) == "".join(text.split())

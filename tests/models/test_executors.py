@@ -17,6 +17,7 @@ import torch
 from pytest_ragshortcut.core.plans import Corruption, Knockout, PlanRow, ProbePlan, RowReading
 from pytest_ragshortcut.core.prompts import Prompt, Template, TokenizedPrompt
 from pytest_ragshortcut.errors import NonFiniteLogitsError, OptionError, PlanError
+from pytest_ragshortcut.models.answers import Answers
 from pytest_ragshortcut.models.executors import run_together
 from pytest_ragshortcut.models.incremental.executor import IncrementalExecutor
 from pytest_ragshortcut.models.rag_model import RagModel
@@ -86,13 +87,13 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many sequences each step of an answer asked for, the executor's own check left out."""
     seen: list[int] = []
-    next_logits = RagModel._next_logits
+    next_logits = Answers._next_logits
 
-    def counted(self: RagModel, sequences: Any) -> Any:
+    def counted(self: Answers, sequences: Any) -> Any:
         seen.append(len(sequences))
         return next_logits(self, sequences)
 
-    monkeypatch.setattr(RagModel, "_next_logits", counted)
+    monkeypatch.setattr(Answers, "_next_logits", counted)
     return seen
 
 
@@ -372,9 +373,9 @@ def test_the_weights_are_read_once_for_a_directory_and_never_without(
     from pytest_ragshortcut.models import executors
 
     calls: list[int] = []
-    real = executors.lasting_fingerprint
+    real = executors.content_of
     monkeypatch.setattr(
-        executors, "lasting_fingerprint", lambda *given: calls.append(1) or real(*given)
+        executors, "content_of", lambda *given: calls.append(1) or real(*given)
     )
     for cache, expected in ((None, 0), (tmp_path, 1)):
         model = asked(cache=cache)

@@ -11,7 +11,7 @@ import torch
 
 from pytest_ragshortcut.core.cases import RagCase
 from pytest_ragshortcut.core.plans import Corruption, Knockout, PlanRow, ProbePlan, Restoration
-from pytest_ragshortcut.core.prompts import CHAT, PLAIN, Template
+from pytest_ragshortcut.core.prompts import CHAT, PLAIN, Template, as_template
 from pytest_ragshortcut.errors import (
     NonFiniteLogitsError,
     PromptTooLongError,
@@ -21,7 +21,7 @@ from pytest_ragshortcut.errors import (
 )
 from pytest_ragshortcut.models.architectures import map_architecture
 from pytest_ragshortcut.models.generation import MAX_ANSWER_TOKENS
-from pytest_ragshortcut.models.rag_model import RagModel, as_template
+from pytest_ragshortcut.models.rag_model import RagModel
 from pytest_ragshortcut.models.reference import ReferenceExecutor
 
 CASE = RagCase("Where was Eavan Boland born?", "Eavan Boland was born in Dublin in 1944.")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_ragshortcut.models.loading import worker_threads
+from pytest_ragshortcut.models.workers import worker_threads
 
 Run = Callable[..., pytest.RunResult]
 CLAIM = """
@@ -96,9 +96,9 @@ SPREAD_CONFTEST = """
 def pytest_configure(config):
     if hasattr(config, "workerinput"):
         import torch
-        from pytest_ragshortcut.models import loading
+        from pytest_ragshortcut.models import workers
         torch.set_num_threads(4)
-        loading._n_cores = lambda: 4
+        workers._n_cores = lambda: 4
 """
 SPREAD = """
 import pytest

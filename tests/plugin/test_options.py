@@ -16,12 +16,23 @@ def test_it(rag_model):
     print("MODEL", rag_model.name, rag_model.model.dtype)
 """
 
+VALUES = {
+    "dtype": ("float64", "float32", "float16"),
+    "template": ("plain", "chat", "plain"),
+    "trust_remote_code": ("yes", "no", "yes"),
+    "memory": ("3GB", "2GB", "1GB"),
+    "executor": ("incremental", "reference", "incremental"),
+    "probes": ("knockout", "none", "mediation, knockout"),
+    "seed": ("3", "2", "1"),
+    "min_context_reliance": ("0.3", "0.2", "1"),
+    "max_parametric_reliance": ("0.3", "0.2", "1"),
+}
+"""Three values that each option takes, where not any text will do."""
+
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_flag_beats_environment_beats_ini_beats_default(option: object) -> None:
-    low, middle, high = option.choices[:3] if len(option.choices) > 2 else ("3GB", "2GB", "1GB")
-    if len(option.choices) == 2:
-        low, middle, high = *option.choices, option.choices[0]
+    low, middle, high = VALUES.get(option.name, ("a", "b", "c"))
     flag, ini = {option.ini: high}, {option.ini: low}
     environment = {option.environment: middle}
     given = [(flag, environment, ini), ({}, environment, ini), ({}, {}, ini), ({}, {}, {})]
@@ -34,7 +45,12 @@ def test_flag_beats_environment_beats_ini_beats_default(option: object) -> None:
 
 def test_ini_names_the_model(run: Run) -> None:
     result = run(ASK, "-s", files={"pytest.ini": "[pytest]\nrag_model = embedded:memoriser\n"})
-    result.stdout.fnmatch_lines(["*rag: model embedded:memoriser*", "*MODEL embedded:memoriser*"])
+    result.stdout.fnmatch_lines(
+        [
+            "*rag: embedded:memoriser · * · cpu · float32 · sdpa · incremental executor · seed 0*",
+            "*MODEL embedded:memoriser*",
+        ]
+    )
 
 
 def test_flag_and_environment(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +146,7 @@ def test_nothing_is_said_of_a_model_that_was_not_loaded(run: Run) -> None:
 def test_a_model_that_cannot_run_as_asked_fails_its_tests_and_not_the_summary(run: Run) -> None:
     body = """
 def test_it(rag_model):
-    rag_model._next_logits([(5, 6)])
+    rag_model._answers._next_logits([(5, 6)])
 """
     result = run(body, "--rag-executor=incremental", files={"conftest.py": TINY_GPTJ})
     result.assert_outcomes(failed=1)

@@ -26,7 +26,7 @@ def test_fails(rag_model):
 def test_collecting_loads_no_model(run: Run) -> None:
     result = run(TWO, "--collect-only", "--rag-model=./no-such-folder")
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["*rag: model ./no-such-folder, device auto*"])
+    result.stdout.no_fnmatch_line("*rag:*")
 
 
 def test_a_run_that_asks_no_model_prints_nothing_of_it(run: Run) -> None:

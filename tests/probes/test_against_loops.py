@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def module(llama: RagModel, component: str, layer: int) -> torch.nn.Module:
 
 def restored_by_hand(
     llama: RagModel, prompt: TokenizedPrompt, disturbed: torch.Tensor, component: str,
-    layers: tuple[int, ...], position: int,
+    layers: tuple[int, ...], position: int | list[int],
 ) -> float:  # fmt: skip
     kept: dict[int, torch.Tensor] = {}
 
@@ -106,6 +107,33 @@ def test_a_trace_equals_a_loop_of_hooked_forwards(
 
 def roles(prompt: TokenizedPrompt, site: str | int) -> tuple[int, ...]:
     return prompt.positions(site) if isinstance(site, str) else (site,)
+
+
+def test_runs_restored_together_equal_a_loop_of_hooked_forwards(
+    llama: RagModel, case: RagCase
+) -> None:
+    asked = {"corrupt": "attribute", "corruption": "mask", "positions": ("attribute", "last")}
+    case = replace(case, context_answer="born in Dublin")
+    alone = causal_trace(llama, case, **asked)
+    trace = causal_trace(llama, case, **asked, together=("attribute", "readers"))
+    prompt = trace.prompt
+    span = list(prompt.positions("attribute"))
+    assert len(span) > 1
+    ids = torch.tensor([prompt.input_ids])
+    ids[0, span] = llama.mask_token()
+    disturbed = llama.model.get_input_embeddings()(ids).detach()
+    for layer in range(N_LAYERS):
+        expected = restored_by_hand(llama, prompt, disturbed, "residual", (layer,), span)
+        assert trace.restored[layer, span] == pytest.approx(expected, rel=1e-8)
+        assert trace.indirect_effect[layer, span] == pytest.approx(
+            expected - trace.corrupted, abs=1e-12
+        )
+    # "last" is the first of two readers, and the other was not asked for.
+    last = prompt.positions("last")
+    assert np.array_equal(trace.restored[:, last], alone.restored[:, last])
+    assert not np.allclose(trace.restored[:, span], alone.restored[:, span], rtol=1e-3)
+    with pytest.raises(PlanError, match="restored together"):
+        causal_trace(llama, case, together=("attribute",), screen=2)
 
 
 def test_an_explicit_noise_array_is_the_noise(llama: RagModel, case: RagCase) -> None:

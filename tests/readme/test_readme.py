@@ -17,12 +17,18 @@ ROOT = Path(__file__).parents[2]
 README = ROOT.joinpath("README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
+CASES = """
+{"question": "Where was Eavan Boland born?", "passages": ["Eavan Boland was born in Cork."]}
+"""
+"""What one of the blocks reads."""
+
 
 @pytest.mark.parametrize("block", PYTHON, ids=lambda block: block.splitlines()[0][:40])
 def test_python_block_runs(block: str, tmp_path: Path) -> None:
     is_conftest = block.startswith("# conftest.py")
     name = "conftest.py" if is_conftest else "test_block.py"
     tmp_path.joinpath(name).write_text(block, encoding="utf-8")
+    tmp_path.joinpath("cases.jsonl").write_text(CASES, encoding="utf-8")
     if is_conftest:
         asks = "def test_it(rag_model): assert rag_model.n_layers\n"
         tmp_path.joinpath("test_block.py").write_text(asks, encoding="utf-8")
@@ -71,7 +77,8 @@ def test_the_example_on_the_page_runs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "folder"), [("failure", "meant_to_fail"), ("table", "faithfulness")]
+    ("name", "folder"),
+    [("failure", "meant_to_fail"), ("drawing", "meant_to_fail"), ("table", "faithfulness")],
 )
 def test_pasted_output_is_what_a_run_prints(name: str, folder: str) -> None:
     done = subprocess.run(

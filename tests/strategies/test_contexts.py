@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import find, given, settings
+from hypothesis.strategies import SearchStrategy
 
 from pytest_ragshortcut import RagCase, conflicts, contexts, rag_cases
+from pytest_ragshortcut.core.casefiles import read_cases
 from pytest_ragshortcut.errors import CaseError, EmptyTextError, SpanNotFoundError
 from pytest_ragshortcut.strategies.contexts import DISTRACTORS
 
@@ -68,7 +74,61 @@ def test_conflicts_need_a_context_answer_and_substitutes() -> None:
         conflicts(RagCase("Where?", GOLD, context_answer="Dublin"))
 
 
+OTHER = RagCase("Who was Bo Reed?", ("A poet.", "A museum."), context_answer="poet")
+ROWS = [
+    {"query": CASE.question, "hits": [{"text": GOLD}], "gold": "Dublin"},
+    {"query": OTHER.question, "hits": [{"text": "A poet."}, {"text": "A museum."}], "gold": "poet"},
+]
+COLUMNS = {"context": "hits.text", "context_answer": "gold"}
+READ = [RagCase(CASE.question, (GOLD,), context_answer="Dublin"), OTHER]
+
+
+def _drawn(strategy: SearchStrategy[RagCase]) -> list[RagCase]:
+    """List what a strategy draws, the case it shrinks to in front."""
+    seen = [find(strategy, lambda _: True)]
+
+    @settings(max_examples=50, database=None)
+    @given(case=strategy)
+    def collect(case: RagCase) -> None:
+        if case not in seen:
+            seen.append(case)
+
+    collect()
+    return seen
+
+
 def test_rag_cases_draws_from_the_list() -> None:
-    assert find(rag_cases([CASE]), lambda _: True) == CASE
+    assert _drawn(rag_cases([OTHER, CASE])) == [OTHER, CASE]
+    assert _drawn(rag_cases(case for case in [OTHER, CASE])) == [OTHER, CASE]
     with pytest.raises(EmptyTextError):
         rag_cases([])
+
+
+def test_rag_cases_draws_from_rows() -> None:
+    assert _drawn(rag_cases(iter(ROWS), columns=COLUMNS)) == READ
+
+
+def test_rag_cases_draws_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "cases.json"
+    file.write_text(json.dumps(ROWS), encoding="utf-8")
+    for path in (file, str(file)):
+        assert _drawn(rag_cases(path, columns=COLUMNS)) == READ
+    assert _drawn(rag_cases(read_cases(file, COLUMNS))) == READ
+
+
+@pytest.mark.parametrize(
+    ("cases", "columns", "said"),
+    [
+        ("no-such-file.csv", None, "no-such-file.csv"),
+        ([{"query": "Who?"}], None, "no column is named as the context"),
+        ([{"query": "Who?", "context": 3}], None, "3, of type int"),
+        ([CASE, {"query": "Who?", "context": "A."}], None, "of type RagCase"),
+        ([CASE], {"context": "passages"}, "of type RagCase"),
+        ({"train": []}, None, "'train', of type str"),
+    ],
+)
+def test_rag_cases_refuses_where_it_is_defined(
+    cases: Any, columns: dict[str, str] | None, said: str
+) -> None:
+    with pytest.raises(CaseError, match=said):
+        rag_cases(cases, columns=columns)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from pytest_ragshortcut.core.finding import invented_subjects
-from pytest_ragshortcut.core.prompts import Prompt, Template, TokenizedPrompt
+from pytest_ragshortcut.core.prompts import Prompt, Template, TokenizedPrompt, as_template
 from pytest_ragshortcut.errors import AnswerNotFoundError, CaseError, OptionError, listed, quoted
 from pytest_ragshortcut.models.handset.circuit import Circuit
 from pytest_ragshortcut.models.handset.closed_form import ClosedForm, expected_follow
@@ -22,7 +22,7 @@ from pytest_ragshortcut.models.handset.tokenizer import (
     split,
 )
 from pytest_ragshortcut.models.handset.writers import ARCHITECTURES, Architecture, write
-from pytest_ragshortcut.models.rag_model import RagModel, as_template
+from pytest_ragshortcut.models.rag_model import RagModel
 
 DTYPES = (torch.float32, torch.float64)
 

@@ -66,6 +66,11 @@ class IncrementalExecutor:
         self._schedule = lru_cache(4096)(partial(schedule, n_layers=n_layers))
         self._alone = lru_cache(256)(partial(read_alone, n_layers=n_layers))
 
+    @property
+    def token_layers(self) -> int:
+        """How many tokens have been through a layer so far, added up over layers."""
+        return self.frame.token_layers
+
     def run(self, plan: ProbePlan) -> tuple[RowReading, ...]:
         """Run a plan's rows.
 

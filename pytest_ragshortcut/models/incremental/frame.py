@@ -69,6 +69,8 @@ class Frame:
 
     def __init__(self, model: PreTrainedModel, architecture: ArchitectureMap) -> None:
         self.model, self.architecture = model, architecture
+        self.token_layers = 0
+        """How many tokens have been through a layer, added up over layers."""
         self._attention: PackedAttention | None = None
         self._knows_softcap = True
         self._key = f"ragshortcut-{id(self)}"
@@ -160,6 +162,7 @@ class Frame:
         """Run one layer on packed tokens (n_packed, d_model); None if attention left it early."""
         args, kwargs = outfit.picked(index, positions)
         self._attention = attention
+        self.token_layers += len(hidden)
         try:
             output = self.architecture.layers[index].layer(hidden[None], *args, **kwargs)
         except KeysAndValuesTaken:

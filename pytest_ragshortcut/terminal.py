@@ -1,0 +1,237 @@
+"""One run as a person sees it: lines while it goes on, drawings of failures, a table at the end."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_ragshortcut.errors import RagShortcutError
+from pytest_ragshortcut.gathering import merged, model_record, report_of
+from pytest_ragshortcut.outputs import annotations_of, write_all
+from pytest_ragshortcut.reporting.progress import Progress
+from pytest_ragshortcut.session import RagSession
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+    from pytest_ragshortcut.baselines.store import Baseline
+    from pytest_ragshortcut.core.work import Identity
+    from pytest_ragshortcut.reporting.look import Look
+    from pytest_ragshortcut.reporting.schema import ModelRecord, Report, TestRecord
+
+_ANNOTATOR = "pytest_github_actions_annotate_failures"
+_SECTION = "where the answer came from"
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Say whether this process is a worker of pytest-xdist."""
+    return hasattr(config, "workerinput")
+
+
+class Run:
+    """Collects the tests' records, and shows them.
+
+    Args:
+        config: pytest's.
+        session: the run's models and settings.
+
+    Raises:
+        StoredFileError: if a baseline was asked for and cannot be read.
+    """
+
+    def __init__(self, config: pytest.Config, session: RagSession) -> None:
+        self._config, self._session = config, session
+        self._progress = Progress(self._write_line)
+        self._tests: dict[str, TestRecord] = {}
+        self._report: Report | None = None
+        self._said: list[str] = []
+        self._baseline = _load_baseline(session.settings.compare)
+        self.models: list[ModelRecord] = []
+        """What workers said of the models that they held."""
+        session.on_load = self._introduce
+        config.pluginmanager.register(self, "ragshortcut-run")
+
+    def on_check(self, check: Mapping[str, Any]) -> None:
+        """Count a check that was made in this process."""
+        self._progress.count(check)
+
+    def attach(self, test: TestRecord, item: pytest.Item, report: pytest.TestReport) -> None:
+        """Leave a test's record, its properties and its drawing on its report."""
+        from pytest_ragshortcut.reporting.properties import properties_of
+
+        test["outcome"] = "failed" if report.failed else "passed"
+        test["seconds"] = round(report.duration, 6)
+        item.user_properties += properties_of(test)
+        report.user_properties[:] = item.user_properties
+        report.rag_test = test  # type: ignore[attr-defined]
+        if report.failed and (drawing := self._drawing(test)):
+            report.sections.append((_SECTION, drawing))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep what a test says of itself, wherever it ran."""
+        test: TestRecord | None = getattr(report, "rag_test", None)
+        if test is None:
+            return
+        if test["id"] not in self._tests and self._has_workers:
+            for check in test["checks"]:
+                self._progress.count(check)
+        self._tests[test["id"]] = test
+
+    def finish(self, environment: Mapping[str, str]) -> None:
+        """Put the report together and write what was asked for."""
+        if not self._tests:
+            return
+        settings = self._session.settings
+        own = [model_record(identity) for identity in self._session.identities]
+        self._report = report_of(
+            self._tests.values(),
+            merged([*own, *self.models]),
+            self._session.notes,
+            seed=int(settings.seed),
+        )
+        self._said = write_all(self._report, settings, environment)
+        annotated = self._config.pluginmanager.hasplugin(_ANNOTATOR)
+        self._said += annotations_of(self._report, environment, annotated=annotated)
+        if settings.save:
+            self._said.append(_saved(Path(settings.save), self._report))
+
+    def summarise(self, reporter: TerminalReporter) -> None:
+        """Print the table, what it cost, and where the files are."""
+        if self._report is not None:
+            self._print_table(reporter, self._report)
+        for note in sorted(self._session.notes):
+            reporter.ensure_newline()
+            reporter.write_line(f"rag: {note}")
+
+    def _print_table(self, reporter: TerminalReporter, report: Report) -> None:
+        from pytest_ragshortcut.reporting.table import rows_of, summary_lines, table
+
+        width = shutil.get_terminal_size().columns
+        scores = _scores(report)
+        changes = self._baseline.changes(scores) if self._baseline else {}
+        rows = [row for test in report["tests"] for row in rows_of(test, changes)]
+        names = sorted({row.check["model"] for row in rows})
+        reporter.section(f"reliance: {', '.join(names)}")
+        lines = [*table(rows, width=width), "", *summary_lines(report, width=width)]
+        if self._has_workers:
+            lines += [copies(model) for model in report["models"]]
+        if self._baseline:
+            lines.append(_coverage(self._baseline, scores))
+        for line in [*lines, *self._said]:
+            reporter.write_line(line)
+
+    def looks(self) -> dict[str, Any]:
+        """Return what the terminal can show, as builtins."""
+        reporter = self._reporter
+        return {
+            "stream_encoding": getattr(sys.__stdout__, "encoding", None),
+            "width": shutil.get_terminal_size().columns,
+            "colour": bool(reporter and reporter.hasmarkup),
+            "verbosity": self._config.get_verbosity(),
+        }
+
+    def _drawing(self, test: TestRecord) -> str:
+        from pytest_ragshortcut.reporting.drawing import draw
+        from pytest_ragshortcut.reporting.worst import failed
+
+        explained = [
+            c for c in test["checks"] if failed(c) and (c["explanation"] or c["unexplained"])
+        ]
+        return draw(explained[-1], self._look(), hints=self._hints()) if explained else ""
+
+    def _look(self) -> Look:
+        from pytest_ragshortcut.reporting.look import look_of
+
+        given: dict[str, Any] = getattr(self._config, "workerinput", {}).get("rag_look", {})
+        return look_of(**(given or self.looks()))
+
+    def _hints(self) -> list[str]:
+        if self._session.settings.report:
+            return [f"the same as a page, with every value:  {self._session.settings.report}"]
+        return ["as a page, with every value:  pytest --rag-report report.html"]
+
+    def _introduce(self, identity: Identity) -> None:
+        if self._config.get_verbosity() >= 0:
+            seed = self._session.settings.seed
+            self._write_line(f"rag: {identity.line} · seed {seed}")
+
+    def _write_line(self, line: str) -> None:
+        if (reporter := self._reporter) is None:
+            return
+        capture = self._config.pluginmanager.getplugin("capturemanager")
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            reporter.ensure_newline()
+            reporter.write_line(line)
+
+    @property
+    def _reporter(self) -> TerminalReporter | None:
+        found: TerminalReporter | None = self._config.pluginmanager.getplugin("terminalreporter")
+        return found
+
+    @property
+    def _has_workers(self) -> bool:
+        return self._config.pluginmanager.hasplugin("dsession")
+
+
+RUN = pytest.StashKey[Run]()
+
+
+def copies(model: ModelRecord) -> str:
+    """Say which model several processes ran, and what their copies took.
+
+    Example:
+        >>> run = {"device": "cpu", "dtype": "float32", "attention": "sdpa"} | {
+        ...     "executor": "reference"}
+        >>> copies({"name": "m", "fingerprint": "0a", **run, "n_bytes": 2**30, "n_copies": 2})
+        'rag: m · 0a · cpu · float32 · sdpa · reference executor; 2 copies of 1.00 GiB'
+    """
+    parts = (model[part] for part in ("name", "fingerprint", "device", "dtype", "attention"))
+    n_copies = f"{model['n_copies']} copies" if model["n_copies"] > 1 else "1 copy"
+    size = f"{model['n_bytes'] / 2**30:.2f} GiB"
+    if model["n_bytes"] < 2**28:
+        size = f"{model['n_bytes'] / 2**20:.1f} MiB"
+    return f"rag: {' · '.join(parts)} · {model['executor']} executor; {n_copies} of {size}"
+
+
+def _load_baseline(path: str) -> Baseline | None:
+    if not path:
+        return None
+    from pytest_ragshortcut.baselines.store import load
+
+    return load(Path(path))
+
+
+def _scores(report: Report) -> dict[str, float | None]:
+    from pytest_ragshortcut.reporting.records import key_of
+
+    return {
+        key_of(test["id"], check): check["score"]
+        for test in report["tests"]
+        for check in test["checks"]
+    }
+
+
+def _coverage(baseline: Baseline, scores: dict[str, float | None]) -> str:
+    shared = len(baseline.scores.keys() & scores.keys())
+    return (
+        f"compared with {baseline.model}: {shared} checks in both, "
+        f"{len(scores) - shared} only here, {len(baseline.scores) - shared} only there"
+    )
+
+
+def _saved(path: Path, report: Report) -> str:
+    from pytest_ragshortcut.baselines.store import Baseline, save
+
+    scores = _scores(report)
+    model = ", ".join(sorted({c["model"] for test in report["tests"] for c in test["checks"]}))
+    try:
+        save(path, Baseline(model, scores))
+    except RagShortcutError as error:
+        return str(error)
+    return f"saved {len(scores)} scores to {path}"
