@@ -20,6 +20,12 @@ def wants_explanations(settings: Settings) -> bool:
     return bool(settings.report or settings.json)
 
 
+def wants_files(settings: Settings) -> bool:
+    """Say whether a file was asked for by name: it is written even where no test asked a model."""
+    named = settings.summary not in ("auto", "off")
+    return bool(settings.report or settings.json or settings.metrics or named)
+
+
 def write_all(report: Report, settings: Settings, environment: Mapping[str, str]) -> list[str]:
     """Write every file that was asked for; one that cannot be written does not lose the others.
 

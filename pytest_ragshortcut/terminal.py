@@ -13,7 +13,7 @@ import pytest
 
 from pytest_ragshortcut.errors import RagShortcutError
 from pytest_ragshortcut.gathering import merged, model_record, report_of
-from pytest_ragshortcut.outputs import annotations_of, write_all
+from pytest_ragshortcut.outputs import annotations_of, wants_files, write_all
 from pytest_ragshortcut.reporting.progress import Progress
 from pytest_ragshortcut.session import RagSession
 
@@ -85,9 +85,9 @@ class Run:
 
     def finish(self, environment: Mapping[str, str]) -> None:
         """Put the report together and write what was asked for."""
-        if not self._tests:
-            return
         settings = self._session.settings
+        if not self._tests and not wants_files(settings):
+            return
         own = [model_record(identity) for identity in self._session.identities]
         self._report = report_of(
             self._tests.values(),
@@ -103,8 +103,10 @@ class Run:
 
     def summarise(self, reporter: TerminalReporter) -> None:
         """Print the table, what it cost, and where the files are."""
-        if self._report is not None:
+        if self._report is not None and self._tests:
             self._print_table(reporter, self._report)
+        for line in self._said:
+            reporter.write_line(line)
         for note in sorted(self._session.notes):
             reporter.ensure_newline()
             reporter.write_line(f"rag: {note}")
@@ -123,7 +125,7 @@ class Run:
             lines += [copies(model) for model in report["models"]]
         if self._baseline:
             lines.append(_coverage(self._baseline, scores))
-        for line in [*lines, *self._said]:
+        for line in lines:
             reporter.write_line(line)
 
     def looks(self) -> dict[str, Any]:

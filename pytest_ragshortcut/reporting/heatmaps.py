@@ -18,8 +18,8 @@ LEVELS = 20
 MARKS = {"attribute": "A", "subject": "S", "readers": "R"}
 """Roles that are marked on tokens, and their letters."""
 
-_BAND, _MIN_CELL, _MAX_CELL = 936, 13, 36
-_ABOVE, _LETTERS, _LETTER = 18, 14, 6.6
+_ROOM, _MIN_CELL, _MAX_CELL = 936, 13, 36
+_ABOVE, _LETTERS, _LETTER = 20, 14, 6.6
 _LABEL = 12
 _HATCH = "M{0} {3}L{2} {1}M{0} {4}l1-1M{2} {4}l.5-.5"
 
@@ -79,16 +79,21 @@ def strongest(explanation: ExplanationRecord, values: Numbers, n: int = 5) -> li
     return [(label_of(_token(explanation, i)), reading(value)) for value, i in largest]
 
 
-def heat_map(record: MapRecord, explanation: ExplanationRecord) -> Markup:
+def heat_map(record: MapRecord, explanation: ExplanationRecord, *, room: int = _ROOM) -> Markup:
     """Draw a map as bands that fit a page: the lowest layer at the bottom, tokens below.
 
     Cells of one shade in a row are one stroke; what each holds stands beside them as JSON.
+
+    Args:
+        record: the map.
+        explanation: what it is part of, whose tokens it is about.
+        room: how many pixels the cells of a band may take.
     """
     if not record["rows"] or not record["columns"]:
         return Markup()
-    frame = _frame_of(record, explanation)
+    frame = _frame_of(record, explanation, room)
     n_columns = len(record["columns"])
-    n_bands = math.ceil(n_columns * frame.width / _BAND)
+    n_bands = math.ceil(n_columns * frame.width / room)
     size = math.ceil(n_columns / n_bands)
     bands = (
         _band(record, explanation, frame, slice(start, min(start + size, n_columns)))
@@ -112,15 +117,15 @@ def rows_data(record: MapRecord) -> str:
 
 def summary(record: MapRecord, explanation: ExplanationRecord) -> str:
     """Say in a sentence where a map is strongest."""
-    sizes = (
-        (abs(value), row, column)
+    sizes = {
+        (row, column): abs(value)
         for row, values in enumerate(record["values"])
         for column, value in enumerate(values)
         if value is not None and math.isfinite(value)
-    )
-    _, row, column = max(sizes, default=(0.0, -1, -1))
-    if row < 0:
+    }
+    if not sizes:
         return "Nothing of it was computed."
+    row, column = max(sizes, key=sizes.__getitem__)
     position = record["columns"][column]
     token = label_of(_token(explanation, position))
     value = reading(record["values"][row][column])
@@ -150,12 +155,12 @@ class _Frame:
         return 8 + round(_LETTER * max(map(len, self.labels)))
 
 
-def _frame_of(record: MapRecord, explanation: ExplanationRecord) -> _Frame:
+def _frame_of(record: MapRecord, explanation: ExplanationRecord, room: int) -> _Frame:
     rows, columns = record["rows"], record["columns"]
     return _Frame(
         labels=[label_of(_token(explanation, position)) for position in columns],
         limit=limit_of([value for row in record["values"] for value in row]),
-        width=min(_MAX_CELL, max(_MIN_CELL, _BAND // len(columns))),
+        width=min(_MAX_CELL, max(_MIN_CELL, room // len(columns))),
         tall=15 if len(rows) <= 16 else 11 if len(rows) <= 40 else 7,
         left=10 + round(_LETTER * max(len(label_of(row)) for row in rows)),
         summary=summary(record, explanation),
@@ -267,7 +272,7 @@ def _parts(explanation: ExplanationRecord, positions: Sequence[int], frame: _Fra
         drawn += f'<path class="axis" d="M{x + 1} {_ABOVE - 3}v-4h{wide - 2}v4"/>'
         name = role.replace("_", " ")
         if wide > _LETTER * len(name):
-            drawn += f'<text x="{x + 2}" y="8">{escaped(name)}</text>'
+            drawn += f'<text x="{x + 2}" y="9">{escaped(name)}</text>'
     return drawn
 
 

@@ -24,8 +24,9 @@ from pytest_ragshortcut.reporting.schema import (
 
 
 def key_of(test: str, record: Mapping[str, Any]) -> str:
-    """Name a check by its test and its case, as baselines do."""
-    return f"{test} | {record['case']}"
+    """Name a check by its test, its case and which reliance it is, as baselines do."""
+    kind = "" if record["kind"] == "context" else f" | {record['kind']}"
+    return f"{test} | {record['case']}{kind}"
 
 
 def record_of(reliance: Reliance, *, check: str) -> CheckRecord:

@@ -14,7 +14,8 @@ from pytest_ragshortcut.reporting.schema import CurvesRecord, LineRecord
 _UNSHOWN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
-_WIDTH, _HEIGHT, _LOW_HEIGHT = 440, 230, 150
+_WIDTH, _HEIGHT = 440, 230
+_SMALL_WIDTH, _SMALL_HEIGHT = 310, 140
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 12, 36
 _MARKERS = (
     "m-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0z",
@@ -114,16 +115,16 @@ def histogram(held: Sequence[float], failing: Sequence[float], label: str) -> Ma
     for side, scores in enumerate((held, failing)):
         for score in scores:
             counts[min(_BINS - 1, max(0, int(score * _BINS)))][side] += 1
-    tall = _LOW_HEIGHT - _TOP - _BOTTOM
+    tall = _SMALL_HEIGHT - _TOP - _BOTTOM
     most = max(map(sum, counts)) or 1
     parts = [_bar(index, pair[0], pair[1], tall / most) for index, pair in enumerate(counts)]
-    ends = [(0, _LOW_HEIGHT - _BOTTOM), (most, _TOP)]
+    ends = [(0, _SMALL_HEIGHT - _BOTTOM), (most, _TOP)]
     parts += [_text(_LEFT - 8, y + 4, str(count), "end") for count, y in ends]
-    step = (_WIDTH - _LEFT - _RIGHT) / 5
-    parts += [_text(_LEFT + i * step, _LOW_HEIGHT - 18, f"{i / 5:g}", "mid") for i in range(6)]
-    parts.append(_text(_LEFT + 2.5 * step, _LOW_HEIGHT - 2, "score", "mid"))
+    step = (_SMALL_WIDTH - _LEFT - _RIGHT) / 5
+    parts += [_text(_LEFT + i * step, _SMALL_HEIGHT - 18, f"{i / 5:g}", "mid") for i in range(6)]
+    parts.append(_text(_LEFT + 2.5 * step, _SMALL_HEIGHT - 2, "score", "mid"))
     summary = f"{len(held)} hold, {len(failing)} fail"
-    return _frame(label, summary, _LOW_HEIGHT, parts)
+    return _frame(label, summary, (_SMALL_WIDTH, _SMALL_HEIGHT), parts)
 
 
 def _picture(match: re.Match[str]) -> str:
@@ -132,8 +133,8 @@ def _picture(match: re.Match[str]) -> str:
 
 
 def _bar(index: int, held: int, failing: int, unit: float) -> Markup:
-    step = (_WIDTH - _LEFT - _RIGHT) / _BINS
-    x, base = _LEFT + index * step + 1, _LOW_HEIGHT - _BOTTOM
+    step = (_SMALL_WIDTH - _LEFT - _RIGHT) / _BINS
+    x, base = _LEFT + index * step + 1, _SMALL_HEIGHT - _BOTTOM
     name = f"{index / _BINS:.2f} to {(index + 1) / _BINS:.2f}: {held} hold, {failing} fail"
     shape = Markup('<path class="{}" d="M{:.1f} {:.1f}h{:.1f}v{:.1f}h-{:.1f}z"/>')
     wide, first, second = step - 2, held * unit, failing * unit
@@ -164,7 +165,7 @@ def _plot(
     parts += _points(points, step)
     parts += [_line(points, line, labels.index(line["label"]), at) for line in lines]
     summary = "; ".join(_extreme(points, line) for line in lines)
-    return _frame(name, summary, _HEIGHT, parts)
+    return _frame(name, summary, (_WIDTH, _HEIGHT), parts)
 
 
 def _points(points: Sequence[str], step: float) -> Iterator[Markup]:
@@ -223,13 +224,14 @@ def _ticks(low: float, high: float) -> list[float]:
     return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
 
 
-def _frame(name: str, summary: str, height: int, parts: Sequence[Markup]) -> Markup:
+def _frame(name: str, summary: str, size: tuple[int, int], parts: Sequence[Markup]) -> Markup:
+    width, height = size
     return Markup(
         '<svg class="plot" role="img" aria-label="{}" width="{}" height="{}" '
         'viewBox="0 0 {} {}"><desc>{}</desc><path class="axis" d="M{} {}v{}h{}"/>{}</svg>'
     ).format(
-        escaped(name), _WIDTH, height, _WIDTH, height, escaped(summary),
-        _LEFT, _TOP, height - _TOP - _BOTTOM, _WIDTH - _LEFT - _RIGHT, _joined(parts),
+        escaped(name), width, height, width, height, escaped(summary),
+        _LEFT, _TOP, height - _TOP - _BOTTOM, width - _LEFT - _RIGHT, _joined(parts),
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from functools import wraps
 from inspect import iscoroutinefunction
 from typing import Any
 
-from hypothesis import is_hypothesis_test, settings
+from hypothesis import settings
 
 from pytest_ragshortcut.core.ledger import current
 
@@ -22,7 +22,7 @@ def lift_default_deadline(test: Any) -> None:
     A deadline measures how fast a test is; a test that asks a model is as fast as the model.
     """
     function = getattr(test, "__func__", test)
-    if not is_hypothesis_test(function):
+    if _inner_test(function) is None:
         return
     chosen: settings = getattr(function, _SETTINGS, settings())
     if chosen.deadline == settings().deadline:
@@ -35,12 +35,18 @@ def settle_each(test: Any) -> None:
     Only then is the example that breaks the limit the one that Hypothesis shrinks.
     """
     function = getattr(test, "__func__", test)
-    handle = getattr(function, "hypothesis", None)
-    inner = getattr(handle, "inner_test", None)
-    if not is_hypothesis_test(function) or inner is None or hasattr(inner, _SETTLES):
+    inner = _inner_test(function)
+    if inner is None or hasattr(inner, _SETTLES) or iscoroutinefunction(inner):
         return
-    if not iscoroutinefunction(inner):
-        function.hypothesis.inner_test = _settling(inner)
+    function.hypothesis.inner_test = _settling(inner)
+
+
+def _inner_test(function: Any) -> Callable[..., Any] | None:
+    """Return what @given wrapped, in the attribute that it keeps for plugins; None without it."""
+    inner: Callable[..., Any] | None = getattr(
+        getattr(function, "hypothesis", None), "inner_test", None
+    )
+    return inner
 
 
 def _settling(inner: Callable[..., Any]) -> Callable[..., Any]:

@@ -374,9 +374,7 @@ def test_the_weights_are_read_once_for_a_directory_and_never_without(
 
     calls: list[int] = []
     real = executors.content_of
-    monkeypatch.setattr(
-        executors, "content_of", lambda *given: calls.append(1) or real(*given)
-    )
+    monkeypatch.setattr(executors, "content_of", lambda *given: calls.append(1) or real(*given))
     for cache, expected in ((None, 0), (tmp_path, 1)):
         model = asked(cache=cache)
         for seed in (0, 1, 0):

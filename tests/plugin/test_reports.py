@@ -78,6 +78,13 @@ def test_a_file_that_cannot_be_written_loses_nothing_else(run: Run) -> None:
     result.stdout.fnmatch_lines(["*there is no folder 'none'*", "JSON: r.json"])
 
 
+def test_a_file_that_was_asked_for_is_there_though_nothing_was_checked(run: Run) -> None:
+    result = run(TWO, *FILES, "-k", "plain")
+    result.stdout.fnmatch_lines(["report: file://*r.html", "JSON: r.json"])
+    result.stdout.no_fnmatch_line("*reliance:*")
+    assert load_report(Path("r.json"))["tests"] == []
+
+
 def test_what_holds_is_explained_only_for_a_page(run: Run) -> None:
     count = (
         "def pytest_ragshortcut_update_record(record): print('HAS', bool(record['explanation']))"

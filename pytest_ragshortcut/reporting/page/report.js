@@ -43,7 +43,7 @@ document.addEventListener("DOMContentLoaded", () => {
     } else {
       heading.focus({ preventScroll: true });
       if (target && target !== view) target.scrollIntoView();
-      else scrollTo(0, 0);
+      else window.scrollTo(0, 0);
     }
   }
 
@@ -122,7 +122,13 @@ document.addEventListener("DOMContentLoaded", () => {
 
   search.addEventListener("input", filter);
   failedOnly.addEventListener("change", filter);
-  for (const tile of tiles) tile.addEventListener("click", () => { toggle(tile); filter(); });
+  for (const tile of tiles) {
+    tile.addEventListener("click", () => {
+      toggle(tile);
+      filter();
+      find("#shown").scrollIntoView({ block: "nearest" });
+    });
+  }
   clear.addEventListener("click", () => {
     search.value = "";
     failedOnly.checked = false;
@@ -197,6 +203,16 @@ document.addEventListener("DOMContentLoaded", () => {
     if (aloud) find("#said").textContent = text;
   }
 
+  // Bring a share of a map's width into what is seen of it.
+  function bring(map, share) {
+    const box = find(".z", map).getBoundingClientRect();
+    const frame = map.parentElement.getBoundingClientRect();
+    const x = box.left + share * box.width;
+    if (x < frame.left || x > frame.right) {
+      map.parentElement.scrollLeft += x - (frame.left + frame.right) / 2;
+    }
+  }
+
   const figures = {
     map: {
       size(map) {
@@ -219,7 +235,12 @@ document.addEventListener("DOMContentLoaded", () => {
         const token = quoted(tokensOf(map)[columns[x]] ?? "");
         const where = `${dataOf(figure, "rows")[y]}, token ${columns[x]} ${token}`;
         const text = `${where}: ${said(values[y][x])}\n${figure.dataset.unit}`;
-        tell(text, cell.getBoundingClientRect(), aloud, map, "read");
+        if (aloud) bring(map, (x + 0.5) / columns.length);
+        // The cell's own box is empty as long as it is not drawn.
+        const box = find(".z", map).getBoundingClientRect();
+        const top = box.top + ((values.length - 1 - y) * box.height) / values.length;
+        const left = box.left + (x * box.width) / columns.length;
+        tell(text, { left, top, bottom: top + box.height / values.length }, aloud, map, "read");
       },
     },
     prompt: {
