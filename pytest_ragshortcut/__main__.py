@@ -125,9 +125,10 @@ def _explain(chosen: argparse.Namespace) -> int:
     print(explain(check))
     print()
     print(draw(check, look))
-    for line in write_all(_report_of(model, check), settings, {}):
+    said, is_complete = write_all(_report_of(model, check), settings, {})
+    for line in said:
         print(line)
-    return 0
+    return 0 if is_complete else 1
 
 
 def _checked(model: ProbeModel, case: RagCase, settings: Settings) -> CheckRecord:

@@ -73,16 +73,17 @@ class RelianceCheck:
 
     def _compare(self, sign: str, limit: float) -> bool:
         __tracebackhide__ = True
-        if not 0.0 <= limit <= 1.0:
-            expected = "a number in [0, 1], as the score is"
-            raise OptionError(option=f"limit of {sign}", value=str(limit), expected=expected)
+        if not isinstance(limit, int | float) or not 0.0 <= limit <= 1.0:
+            shown = f"{limit:.6g}" if isinstance(limit, int | float) else repr(limit)
+            expected = "a number in [0, 1], as the score is; of another check, its .reliance.score"
+            raise OptionError(option=f"limit of {sign}", value=shown, expected=expected)
         self.record["claims"].append(f"{sign} {limit:g}")
         if _OPERATORS[sign](self.reliance.score, limit):
             return True
         self.record["held"] = False
         ledger = current()
-        test = ledger.test if ledger else None
-        raise AssertionError(explain(self.record, claim=(sign, limit), test=test))
+        command = ledger.command if ledger else None
+        raise AssertionError(explain(self.record, claim=(sign, limit), command=command))
 
     def _refuse(self) -> NoReturn:
         __tracebackhide__ = True

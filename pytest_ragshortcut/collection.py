@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_ragshortcut.config import Settings
 
 CASES_MARKER = "rag_cases"
+_FIXTURES_MODULE = "pytest_ragshortcut.fixtures"
 MARKERS = (
     f"{MARKER}(model=..., probes=..., min_context_reliance=...): settings of a test that asks a "
     "model; every such test has the marker, by itself",
@@ -33,6 +34,24 @@ def mark(item: pytest.Item) -> None:
 
         lift_default_deadline(item.obj)
         settle_each(item.obj)
+
+
+def models_of(item: pytest.Item, session: RagSession) -> tuple[Settings, ...]:
+    """List the models that a test will ask of our own fixtures."""
+    names = set(getattr(item, "fixturenames", ()))
+    given = getattr(getattr(item, "callspec", None), "params", {})
+    each: tuple[Settings, ...] = ()
+    if "rag_model" in names and _is_ours(item, "rag_model"):
+        each += (given.get("rag_model", session.settings),)
+    if "rag_models" in names and _is_ours(item, "rag_models"):
+        each += given.get("rag_models", session.settings.each_model)
+    return each
+
+
+def _is_ours(item: pytest.Item, name: str) -> bool:
+    """Say whether a fixture is the plugin's, and no project's own of the same name."""
+    known = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    return bool(known.get(name)) and known[name][-1].func.__module__ == _FIXTURES_MODULE
 
 
 def parametrize(metafunc: pytest.Metafunc, session: RagSession) -> None:
@@ -83,7 +102,7 @@ def _parametrize_cases(metafunc: pytest.Metafunc) -> None:
             value=metafunc.function.__name__,
             expected=f"a test with an argument {CASE_FIXTURE}",
         )
-    path, columns = _arguments(*marker.args, **marker.kwargs)
+    path, columns = _arguments(marker)
     beside = metafunc.definition.path.parent / path
     named = read_cases(beside if beside.exists() else metafunc.config.rootpath / path, columns)
     metafunc.parametrize(
@@ -91,5 +110,17 @@ def _parametrize_cases(metafunc: pytest.Metafunc) -> None:
     )
 
 
-def _arguments(path: str | Path, columns: Any = None) -> tuple[Path, Any]:
-    return Path(path), columns
+def _arguments(marker: pytest.Mark) -> tuple[Path, Any]:
+    def asked(path: str | Path, columns: Any = None) -> tuple[Path, Any]:
+        return Path(path), columns
+
+    try:
+        return asked(*marker.args, **marker.kwargs)
+    except TypeError as error:
+        raise OptionError(
+            option=f"@pytest.mark.{CASES_MARKER}",
+            value=", ".join(
+                [*map(repr, marker.args), *(f"{k}={v!r}" for k, v in marker.kwargs.items())]
+            ),
+            expected="a file and, if its columns have other names, columns={...}",
+        ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from pytest_ragshortcut.config import OPTIONS
 from pytest_ragshortcut.core.ledger import Entry, Ledger
 from pytest_ragshortcut.errors import RagShortcutError
 from pytest_ragshortcut.reporting.worst import rank_of
@@ -24,6 +26,8 @@ N_EXPLAINED = 3
 N_KEPT = 1000
 """How many of a test's checks a report holds: the worst."""
 _PRUNE_EVERY = 64
+_FELT = ("memory", "seed")
+"""Options of a run that a test may not have its own of, and that what it finds depends on."""
 
 
 def ledger_of(
@@ -38,6 +42,7 @@ def ledger_of(
 
     return Ledger(
         typed(item),
+        command_of(item),
         limits=settings.limits,
         options={"probes": settings.probe_names},
         on_check=checked,
@@ -47,6 +52,14 @@ def ledger_of(
 def typed(item: pytest.Item) -> str:
     """Name a test as it can be typed where pytest was started, which need not be its root."""
     return "::".join([_file(item), *item.nodeid.split("::")[1:]])
+
+
+def command_of(item: pytest.Item) -> str:
+    """Return what runs a test alone, and as it was run: with the options given for this run."""
+    felt = (option for option in OPTIONS if option.in_marker or option.name in _FELT)
+    given = ((option.flag, item.config.getoption(option.ini)) for option in felt)
+    flags = [f"{flag}={shlex.quote(value)}" for flag, value in given if value]
+    return " ".join([f'pytest "{typed(item)}"', *flags])
 
 
 def _file(item: pytest.Item) -> str:
@@ -91,7 +104,7 @@ def record_of_test(item: pytest.Item, ledger: Ledger, *, explain_all: bool) -> T
     _, line, _ = item.reportinfo()
     return {
         "id": item.nodeid,
-        "command": f'pytest "{ledger.test}"',
+        "command": ledger.command,
         "file": _file(item),
         "line": (line or 0) + 1,
         "outcome": "passed",

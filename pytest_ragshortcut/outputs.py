@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_ragshortcut.config import Settings
-from pytest_ragshortcut.errors import RagShortcutError, StoredFileError
+from pytest_ragshortcut.errors import RagShortcutError
 
 if TYPE_CHECKING:
     from pytest_ragshortcut.reporting.schema import Report
@@ -26,13 +26,16 @@ def wants_files(settings: Settings) -> bool:
     return bool(settings.report or settings.json or settings.metrics or named)
 
 
-def write_all(report: Report, settings: Settings, environment: Mapping[str, str]) -> list[str]:
+def write_all(
+    report: Report, settings: Settings, environment: Mapping[str, str]
+) -> tuple[list[str], bool]:
     """Write every file that was asked for; one that cannot be written does not lose the others.
 
     Returns:
-        A line for each: where it is, or why it is not.
+        A line for each, where it is, or why it is not; and whether all of them are there.
     """
-    return [_said(write) for write in _writers(report, settings, environment)]
+    said = [_said(write) for write in _writers(report, settings, environment)]
+    return [line for line, _ in said], all(is_there for _, is_there in said)
 
 
 def _writers(
@@ -49,13 +52,11 @@ def _writers(
         yield lambda: _summary(summary, report)
 
 
-def _said(write: Callable[[], str]) -> str:
+def _said(write: Callable[[], str]) -> tuple[str, bool]:
     try:
-        return write()
-    except RagShortcutError as error:
-        return str(error)
-    except OSError as error:
-        return f"not written: {error}"
+        return write(), True
+    except (RagShortcutError, OSError) as error:
+        return f"not written: {error}", False
 
 
 def _html(path: Path, report: Report) -> str:
@@ -68,6 +69,7 @@ def _html(path: Path, report: Report) -> str:
 def _json(path: Path, report: Report) -> str:
     from pytest_ragshortcut.reporting.store import write_report
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_report(path, report)
     return f"JSON: {path}"
 
@@ -83,6 +85,7 @@ def _summary(path: Path, report: Report) -> str:
     from pytest_ragshortcut.reporting.github import step_summary
 
     text = step_summary(report).encode("utf-8", "replace")
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
         file.write(text)
     return f"summary: {path}"
@@ -99,18 +102,8 @@ def _summary_file(settings: Settings, environment: Mapping[str, str]) -> Path | 
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file that programs and people open.
-
-    Raises:
-        StoredFileError: if its folder does not exist.
-    """
-    if not path.parent.is_dir():
-        raise StoredFileError(
-            f"{str(path)!r} cannot be written: there is no folder {str(path.parent)!r}",
-            where="--rag-report or --rag-metrics",
-            expected="A file in a folder that exists",
-            action="Create the folder",
-        )
+    """Write a file that programs and people open; its folder is made where there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     # A page may quote a passage with half a character in it.
     path.write_bytes(text.encode("utf-8", "replace"))
 

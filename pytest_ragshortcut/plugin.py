@@ -74,6 +74,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     collection.mark(item)
 
 
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
+    """Say which models will be asked, by content."""
+    return config.stash[RUN].header(items)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_ragshortcut_load_model(settings: Settings) -> ProbeModel:
     """Load what the options name, where no conftest.py loads a model its own way."""
@@ -135,8 +140,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         output: dict[str, object] = session.config.workeroutput  # type: ignore[attr-defined]
         output[_NOTES] = sorted(known.notes)
         output[_MODELS] = [dict(model_record(identity)) for identity in known.identities]
-    else:
-        session.config.stash[RUN].finish(os.environ)
+    elif not session.config.stash[RUN].finish(os.environ) and session.exitstatus == 0:
+        # A pipeline that goes on to upload a report must not take a run without one for a success.
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(optionalhook=True)

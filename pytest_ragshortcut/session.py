@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from pytest_ragshortcut.config import OPTIONS, Settings, settle
-from pytest_ragshortcut.errors import RagShortcutError
+from pytest_ragshortcut.errors import OptionError, RagShortcutError
 
 if TYPE_CHECKING:
     from pytest_ragshortcut.core.ports import ProbeModel
@@ -46,6 +46,12 @@ class RagSession:
         """
         marked: dict[str, object] = {}
         for marker in node.iter_markers(MARKER):
+            if marker.args:
+                raise OptionError(
+                    option=f"@pytest.mark.{MARKER}",
+                    value=repr(marker.args[0]),
+                    expected="keywords alone, such as model='./candidate'",
+                )
             marked = {**marker.kwargs, **marked}
         return self._settled(marked) if marked else self.settings
 

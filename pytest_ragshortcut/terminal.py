@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_ragshortcut.collection import models_of
 from pytest_ragshortcut.errors import RagShortcutError
 from pytest_ragshortcut.gathering import merged, model_record, report_of
 from pytest_ragshortcut.outputs import annotations_of, wants_files, write_all
@@ -51,11 +52,27 @@ class Run:
         self._tests: dict[str, TestRecord] = {}
         self._report: Report | None = None
         self._said: list[str] = []
+        self._header: list[str] | None = None
         self._baseline = _load_baseline(session.settings.compare)
         self.models: list[ModelRecord] = []
         """What workers said of the models that they held."""
         session.on_load = self._introduce
         config.pluginmanager.register(self, "ragshortcut-run")
+
+    def header(self, items: Sequence[pytest.Item]) -> list[str]:
+        """Load the models that the tests ask, as they would soon enough, and say which they are."""
+        option = self._config.option
+        plans = ("collectonly", "setuponly", "setupplan")
+        if self._config.get_verbosity() < 0 or any(getattr(option, p, False) for p in plans):
+            return []
+        lines: list[str] = []
+        self._header = lines
+        for settings in dict.fromkeys(s for item in items for s in models_of(item, self._session)):
+            # A model that cannot be loaded is told of by the tests that ask for it.
+            with suppress(Exception):
+                self._session.model(settings)
+        self._header = None
+        return lines
 
     def on_check(self, check: Mapping[str, Any]) -> None:
         """Count a check that was made in this process."""
@@ -83,11 +100,11 @@ class Run:
                 self._progress.count(check)
         self._tests[test["id"]] = test
 
-    def finish(self, environment: Mapping[str, str]) -> None:
-        """Put the report together and write what was asked for."""
+    def finish(self, environment: Mapping[str, str]) -> bool:
+        """Put the report together and write what was asked for; say whether all of it is there."""
         settings = self._session.settings
         if not self._tests and not wants_files(settings):
-            return
+            return True
         own = [model_record(identity) for identity in self._session.identities]
         self._report = report_of(
             self._tests.values(),
@@ -95,11 +112,12 @@ class Run:
             self._session.notes,
             seed=int(settings.seed),
         )
-        self._said = write_all(self._report, settings, environment)
+        self._said, is_complete = write_all(self._report, settings, environment)
         annotated = self._config.pluginmanager.hasplugin(_ANNOTATOR)
         self._said += annotations_of(self._report, environment, annotated=annotated)
         if settings.save:
             self._said.append(_saved(Path(settings.save), self._report))
+        return is_complete
 
     def summarise(self, reporter: TerminalReporter) -> None:
         """Print the table, what it cost, and where the files are."""
@@ -119,7 +137,7 @@ class Run:
         changes = self._baseline.changes(scores) if self._baseline else {}
         rows = [row for test in report["tests"] for row in rows_of(test, changes)]
         names = sorted({row.check["model"] for row in rows})
-        reporter.section(f"reliance: {', '.join(names)}")
+        reporter.write_sep("=", f"reliance: {', '.join(names)}")
         lines = [*table(rows, width=width), "", *summary_lines(report, width=width)]
         if self._has_workers:
             lines += [copies(model) for model in report["models"]]
@@ -159,9 +177,11 @@ class Run:
         return ["as a page, with every value:  pytest --rag-report report.html"]
 
     def _introduce(self, identity: Identity) -> None:
-        if self._config.get_verbosity() >= 0:
-            seed = self._session.settings.seed
-            self._write_line(f"rag: {identity.line} · seed {seed}")
+        line = f"rag: {identity.line} · seed {self._session.settings.seed}"
+        if self._header is not None:
+            self._header.append(line)
+        elif self._config.get_verbosity() >= 0:
+            self._write_line(line)
 
     def _write_line(self, line: str) -> None:
         if (reporter := self._reporter) is None:

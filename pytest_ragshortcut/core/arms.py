@@ -94,7 +94,7 @@ class Arm:
         return float(self.attribute_cuts.min())
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ArmsResult(Shown):
     """Both arms under one protocol, and how many cases were kept."""
 

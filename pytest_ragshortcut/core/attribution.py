@@ -125,7 +125,7 @@ def log_odds_lost(clean: float, cut: Array) -> Array:
     return np.subtract(before, after, out=np.full_like(after, np.nan), where=is_finite)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AttributionResult(Result):
     """Leave-one-out attribution: what the answer loses without each piece of its context."""
 

@@ -15,8 +15,6 @@ from pytest_ragshortcut.core.reliance import Reliance
 from pytest_ragshortcut.core.results import ContributionsResult, KnockoutResult, Shown, TraceResult
 
 _DEEP_LAYERS, _DEEP_WINDOW = 18, 9
-# How vocabularies write a space and a line's end inside a token.
-_MARKS = str.maketrans({"Ġ": " ", "▁": " ", "Ċ": "\n"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +53,7 @@ class LayerCurves:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation(Shown):
     """Where an answer came from, in as much detail as there is."""
 
@@ -160,29 +158,6 @@ def trace_forwards(positions: Collection[int], *, n_tokens: int, n_layers: int) 
     """
     suffixes = sum(n_tokens - position for position in positions)
     return suffixes * (n_layers - 1) / (2 * n_tokens)
-
-
-def token_texts(prompt: TokenizedPrompt) -> tuple[str, ...]:
-    r"""Return each token's text: joined they are the prompt, then the answer but its last token.
-
-    Text that no token covers goes to the token behind it, and a character that several tokens
-    share to the first of them. Of the answer's tokens, and where a prompt has no offsets, it is
-    the vocabulary's own text, with its marks of spaces read as such.
-
-    Example:
-        >>> bytes_of_a_letter = ((0, 2), (3, 4), (3, 4), (4, 5))
-        >>> token_texts(TokenizedPrompt("in ō.", (1, 2, 3, 4), (*"abcd",), {}, 4,
-        ...     offsets=bytes_of_a_letter))
-        ('in', ' ō', '', '.')
-    """
-    texts: list[str] = []
-    reached = 0
-    for _, stop in prompt.offsets:
-        texts.append(prompt.text[reached:stop])
-        reached = max(reached, stop)
-    if texts:
-        texts[-1] += prompt.text[reached:]
-    return (*texts, *(token.translate(_MARKS) for token in prompt.tokens[len(texts) :]))
 
 
 def _window_words(window: int | None) -> str:

@@ -35,6 +35,8 @@ class Ledger:
 
     test: str
     """The test's node id, or what else a person would call it."""
+    command: str = ""
+    """What runs it alone."""
     limits: Mapping[str, Claim] = field(default_factory=dict)
     """Kind of reliance -> what is claimed of a check that the test leaves uncompared."""
     options: Mapping[str, Any] = field(default_factory=dict)

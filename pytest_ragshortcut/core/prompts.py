@@ -20,6 +20,9 @@ from pytest_ragshortcut.errors import PlanError, SpanNotFoundError, TemplateErro
 
 Book = Literal["open", "closed"]
 
+# How vocabularies write a space and a line's end inside a token.
+_MARKS = str.maketrans({"Ġ": " ", "▁": " ", "Ċ": "\n"})
+
 
 @dataclass(frozen=True)
 class Template:
@@ -267,3 +270,26 @@ def as_template(template: Template | str | None) -> Template:
     if template not in named:
         raise TemplateError(template=str(template), reason="no template has this name")
     return named[template]
+
+
+def token_texts(prompt: TokenizedPrompt) -> tuple[str, ...]:
+    r"""Return each token's text: joined they are the prompt, then the answer but its last token.
+
+    Text that no token covers goes to the token behind it, and a character that several tokens
+    share to the first of them. Of the answer's tokens, and where a prompt has no offsets, it is
+    the vocabulary's own text, with its marks of spaces read as such.
+
+    Example:
+        >>> bytes_of_a_letter = ((0, 2), (3, 4), (3, 4), (4, 5))
+        >>> token_texts(TokenizedPrompt("in ō.", (1, 2, 3, 4), (*"abcd",), {}, 4,
+        ...     offsets=bytes_of_a_letter))
+        ('in', ' ō', '', '.')
+    """
+    texts: list[str] = []
+    reached = 0
+    for _, stop in prompt.offsets:
+        texts.append(prompt.text[reached:stop])
+        reached = max(reached, stop)
+    if texts:
+        texts[-1] += prompt.text[reached:]
+    return (*texts, *(token.translate(_MARKS) for token in prompt.tokens[len(texts) :]))

@@ -135,7 +135,7 @@ def _unaccounted(swap: SwapResult, limits: Limits) -> tuple[Verdict, str]:
     return Verdict.UNGROUNDED, f"the answer stays whatever the context states: {neither}"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Reliance(Result):
     """A reliance score and its evidence. It compares with numbers; undefined, it never holds."""
 

@@ -13,11 +13,14 @@ import numpy as np
 from pytest_ragshortcut.core.effects import restored_fraction
 from pytest_ragshortcut.core.figures import Panel, panels_html, plot_panels
 from pytest_ragshortcut.core.plans import Array, Component
-from pytest_ragshortcut.core.prompts import TokenizedPrompt
+from pytest_ragshortcut.core.prompts import TokenizedPrompt, token_texts
 
 
 class Shown:
     """What all results can do: become builtins, and show themselves. They are dataclasses."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.title}>"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as builtins that json.dumps takes; NaN becomes None."""
@@ -47,7 +50,7 @@ class Shown:
         return panels_html(self.title, self.panels())
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Result(Shown):
     """What all results of one prompt share."""
 
@@ -55,7 +58,7 @@ class Result(Shown):
     """The prompt that was read, with input_ids, tokens and spans."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TraceResult(Result):
     """Causal mediation: clean, corrupted and restored runs. Probabilities of the whole answer."""
 
@@ -106,13 +109,13 @@ class TraceResult(Result):
 
     def panels(self) -> tuple[Panel, ...]:
         """Return the map of indirect effects, and that of their estimates, if there are any."""
-        exact = _layer_panel("indirect effect", self.indirect_effect, self.prompt.tokens)
+        exact = _layer_panel("indirect effect", self.indirect_effect, self.prompt)
         if self.estimate is None:
             return (exact,)
-        return exact, _layer_panel("gradient estimate of it", self.estimate, self.prompt.tokens)
+        return exact, _layer_panel("gradient estimate of it", self.estimate, self.prompt)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class KnockoutResult(Result):
     """Attention knockouts: what the answer loses when readers cannot see a source span."""
 
@@ -146,7 +149,7 @@ class KnockoutResult(Result):
         return (Panel("relative change", self.relative_change, self.sources, columns),)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ContributionsResult(Result):
     """Attention contributions of each source token to the readers; mean over the readers."""
 
@@ -164,10 +167,10 @@ class ContributionsResult(Result):
 
     def panels(self) -> tuple[Panel, ...]:
         """Return the head-summed map."""
-        return (_layer_panel("contribution to the readers", self.summed, self.prompt.tokens),)
+        return (_layer_panel("contribution to the readers", self.summed, self.prompt),)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SwapResult(Result):
     """Counterfactual swap: would the answer have followed the context, had it said otherwise?"""
 
@@ -248,6 +251,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _layer_panel(title: str, values: Array, tokens: tuple[str, ...]) -> Panel:
+def _layer_panel(title: str, values: Array, prompt: TokenizedPrompt) -> Panel:
     layers = tuple(f"layer {index}" for index in range(values.shape[0]))
+    tokens = tuple(text.replace("\n", "⏎") for text in token_texts(prompt))
     return Panel(title, values, layers, tokens)

@@ -202,5 +202,5 @@ def _mediated(model: ProbeModel, resolved: Resolved, span: str) -> Inquiry[Evide
     if traced.total_effect >= _MIN_TOTAL_EFFECT:
         fraction = traced.restored_fraction(min_total_effect=_MIN_TOTAL_EFFECT)
         back = fraction[model.n_layers // 2, start]
-        reading += f"; its last mention, restored halfway up, gives back {back:.0%}"
+        reading += f"; its last mention, restored halfway up, gives back {round(back, 2) + 0.0:.0%}"
     return Evidence(f"total effect {span}", traced.total_effect, reading)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
@@ -21,8 +22,7 @@ class Progress:
         self, write: Callable[[str], None], *, clock: Callable[[], float] = monotonic
     ) -> None:
         self._write, self._clock = write, clock
-        self._started = clock()
-        self._due = self._started + _FIRST_S
+        self._started = self._due = math.nan
         self._n_checks = 0
         self._forwards = 0.0
 
@@ -31,6 +31,8 @@ class Progress:
         self._n_checks += 1
         self._forwards += check["work"]["forwards"] or 0.0
         now = self._clock()
+        if math.isnan(self._started):
+            self._started, self._due = now, now + _FIRST_S
         if now >= self._due:
             self._due = now + _EVERY_S
             checks = "1 check" if self._n_checks == 1 else f"{self._n_checks} checks"

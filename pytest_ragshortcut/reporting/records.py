@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from pytest_ragshortcut.core.attribution import AttributionResult
-from pytest_ragshortcut.core.explanations import Explanation, token_texts
+from pytest_ragshortcut.core.explanations import Explanation
 from pytest_ragshortcut.core.plans import Array
+from pytest_ragshortcut.core.prompts import token_texts
 from pytest_ragshortcut.core.reliance import Reliance
 from pytest_ragshortcut.core.results import TraceResult, plain
 from pytest_ragshortcut.reporting.schema import (

@@ -21,6 +21,7 @@ _EVIDENCE = (
     ("TE attr", "total effect attribute"),
     ("TE subj", "total effect subject"),
 )
+_TEXTS = frozenset({"test", "interval", "verdict", "claim", "model"})
 # Evidence makes room for a name of the first width; the rest of the table for one of the second.
 _ROOMY_NAME, _MIN_NAME = 24, 16
 # A test of more checks than this shows its worst alone.
@@ -63,7 +64,9 @@ def table(rows: Sequence[Row], *, width: int) -> list[str]:
     header = ["test", "score", "interval", "verdict", "claim"]
     if any(row.change is not None for row in rows):
         header.append("change")
-    shown = [_cells(row, with_change="change" in header) for row in rows]
+    if len({row.check["model"] for row in rows}) > 1:
+        header.append("model")
+    shown = [[_cells(row)[title] for title in header] for row in rows]
     beside = [*header, *(title for title, _ in _EVIDENCE)]
     full = [[*cells, *_readings(row)] for cells, row in zip(shown, rows, strict=True)]
     widths = _widths([beside, *full])
@@ -87,8 +90,8 @@ def summary_lines(report: Report, *, width: int, n_slowest: int = 3) -> list[str
     totals = totals_of(report)
     if not totals.n_checks:
         return []
-    verdicts = "".join(f"{verdict} {count}  " for verdict, count in totals.verdicts.items())
-    counts = visible(f"{verdicts}of {totals.sentence}")
+    verdicts = ", ".join(f"{verdict} {count}" for verdict, count in totals.verdicts.items())
+    counts = visible(f"{totals.sentence}: {verdicts}")
     lines = [*wrap(counts, width), *wrap(totals.spent, width)]
     slow = [
         (check["work"]["seconds"], f"{test['id']}: {check['question']}")
@@ -128,7 +131,8 @@ def _below(row: Row) -> str:
 def _lines(table: Sequence[Sequence[str]], width: int) -> list[str]:
     widths = _widths(table)
     widths[0] = min(widths[0], max(_MIN_NAME, width - _room(widths)))
-    return [_line(line, widths) for line in table]
+    of_texts = [title in _TEXTS for title in table[0]]
+    return [_line(line, widths, of_texts) for line in table]
 
 
 def _widths(table: Sequence[Sequence[str]]) -> list[int]:
@@ -140,20 +144,25 @@ def _room(widths: Sequence[int]) -> int:
     return sum(widths[1:]) + 2 * (len(widths) - 1)
 
 
-def _cells(row: Row, *, with_change: bool) -> list[str]:
+def _cells(row: Row) -> dict[str, str]:
+    """Write what stands under each title."""
     name = f"{row.test} (worst of {row.n_checks})" if row.n_checks > 1 else row.test
     mark = "  FAILS" if failed(row.check) else ""
     kind = "" if row.check["kind"] == "context" else "memory "
-    cells = [name, number(row.check["score"]), interval_of(row.check), row.check["verdict"]]
-    cells.append(f"{kind}{claim_of(row.check)}{mark}")
-    if with_change:
-        cells.append("" if row.change is None else f"{row.change:+.2f}")
-    return cells
+    return {
+        "test": name,
+        "score": number(row.check["score"]),
+        "interval": interval_of(row.check),
+        "verdict": row.check["verdict"],
+        "claim": f"{kind}{claim_of(row.check)}{mark}",
+        "change": "" if row.change is None else f"{row.change:+.2f}",
+        "model": visible(row.check["model"]),
+    }
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+def _line(cells: Sequence[str], widths: Sequence[int], of_texts: Sequence[bool]) -> str:
     shown = []
-    for index, (cell, width) in enumerate(zip(cells, widths, strict=False)):
+    for cell, width, is_text in zip(cells, widths, of_texts, strict=True):
         cut = cell if len(cell) <= width else "…" + cell[len(cell) - width + 1 :]
-        shown.append(cut.ljust(width) if index in (0, 2, 3, 4) else cut.rjust(width))
+        shown.append(cut.ljust(width) if is_text else cut.rjust(width))
     return "  ".join(shown).rstrip()

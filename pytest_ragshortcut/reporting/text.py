@@ -25,14 +25,14 @@ _MANY = 8
 
 
 def explain(
-    check: CheckRecord, *, claim: tuple[str, float] | None = None, test: str | None = None
+    check: CheckRecord, *, claim: tuple[str, float] | None = None, command: str | None = None
 ) -> str:
     """Explain a reliance score: the claim, the verdict, what was asked, and what each probe saw.
 
     Args:
         check: the score and its evidence.
         claim: the comparison that did not hold, (sign, limit).
-        test: the node id of the test that made it.
+        command: what runs the test that made it alone.
 
     Returns:
         Lines of which the first is the claim, short enough for pytest's summary.
@@ -45,8 +45,8 @@ def explain(
         [*_evidence(check), ""],
         list(_found(check)),
     ]
-    if test:
-        blocks.append(["", f'  this case alone:  pytest "{test}"'])
+    if command:
+        blocks.append(["", f"  this case alone:  {command}"])
     return "\n".join(visible(line) for block in blocks for line in block)
 
 

@@ -56,6 +56,16 @@ def test_it_keeps_to_what_pytest_was_asked_to_show(run: Run, arguments: Any, dra
     assert ("prompt of" in text) == (drawn and "-q" not in arguments)
 
 
+def test_the_command_runs_the_case_as_it_was_run(run: Run) -> None:
+    marked = TWO.replace("test_fails", "test_a_b")
+    flags = ("--rag-model=embedded:copier", "--rag-min-context-reliance=0.5")
+    result = run(marked, *flags, "--rag-json=r.json")
+    (line,) = [line for line in result.outlines if "this case alone:" in line]
+    command = line.split("alone:  ")[1]
+    assert command.endswith(f'::test_a_b" {" ".join(flags)}')
+    assert command in {test["command"] for test in load_report(Path("r.json"))["tests"]}
+
+
 def test_every_file_is_written_and_said(run: Run) -> None:
     result = run(TWO, *FILES)
     result.assert_outcomes(passed=2, failed=1)
@@ -73,9 +83,12 @@ def test_every_file_is_written_and_said(run: Run) -> None:
 
 
 def test_a_file_that_cannot_be_written_loses_nothing_else(run: Run) -> None:
-    result = run(TWO, "--rag-report=none/r.html", "--rag-json=r.json")
-    result.assert_outcomes(passed=2, failed=1)
-    result.stdout.fnmatch_lines(["*there is no folder 'none'*", "JSON: r.json"])
+    Path("file").touch()
+    result = run(TWO, "--rag-report=file/r.html", "--rag-json=new/r.json", "-k", "not fails")
+    result.assert_outcomes(passed=2, deselected=1)
+    result.stdout.fnmatch_lines(["not written: *file*", "JSON: new/r.json"])
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert run(TWO, "--rag-json=new/r.json", "-k", "not fails").ret == 0
 
 
 def test_a_file_that_was_asked_for_is_there_though_nothing_was_checked(run: Run) -> None:

@@ -29,6 +29,31 @@ def test_collecting_loads_no_model(run: Run) -> None:
     result.stdout.no_fnmatch_line("*rag:*")
 
 
+def test_the_header_says_which_model_answers(run: Run) -> None:
+    lines = run(TWO, "--tb=no").outlines
+    (line,) = [line for line in lines if line.startswith("rag: ")]
+    assert line.startswith("rag: embedded:reader · ")
+    assert line.endswith(" · cpu · float32 · sdpa · incremental executor · seed 0")
+    assert "collected" in lines[lines.index(line) - 1]
+    for quiet in ("-q", "--setup-plan"):
+        run(TWO, "--tb=no", quiet).stdout.no_fnmatch_line("*rag: *")
+
+
+def test_a_projects_own_fixture_loads_no_other_model(run: Run) -> None:
+    body = """
+@pytest.fixture(scope="session")
+def rag_model():
+    return hand_weighted({"Eavan Boland": "Dublin"}, answers=["Cork"], context=1.0)
+
+def test_it(rag_model, rag_probe):
+    assert_context_reliance(rag_model, CORK, probes=()) > 0.3
+    assert rag_probe.model is rag_model
+"""
+    result = run(body, "--rag-model=./no-such-folder")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*reliance: hand-weighted llama*"])
+
+
 def test_a_run_that_asks_no_model_prints_nothing_of_it(run: Run) -> None:
     result = run(TWO, "-k", "plain")
     result.assert_outcomes(passed=1, deselected=2)

@@ -83,6 +83,9 @@ def test_side_by_side(rag_models):
         ("rag(dtype='float7')", "*dtype of @pytest.mark.rag has the value 'float7'*"),
         ("rag(min_context_reliance=2)", "*takes a number in ?0, 1?*"),
         ("rag_cases('none.jsonl')", "*none.jsonl*"),
+        ("rag_cases()", "*takes a file and, if its columns*"),
+        ("rag_cases('a.csv', colums={})", "*has the value*a.csv*colums*"),
+        ("rag('./candidate')", "*takes keywords alone*"),
     ],
 )
 def test_a_marker_that_means_nothing_is_an_error_of_collection(

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 import pytest_ragshortcut.probes.explanation as explanation_module
 from pytest_ragshortcut.core.cases import RagCase
-from pytest_ragshortcut.core.explanations import knockout_window, token_texts, trace_forwards
+from pytest_ragshortcut.core.explanations import knockout_window, trace_forwards
 from pytest_ragshortcut.core.plans import ProbePlan, RowReading
+from pytest_ragshortcut.core.prompts import token_texts
 from pytest_ragshortcut.core.results import Result, plain
 from pytest_ragshortcut.errors import AdapterSelfCheckError, UnsupportedArchitectureError
 from pytest_ragshortcut.models.rag_model import RagModel

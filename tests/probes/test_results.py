@@ -147,7 +147,7 @@ def test_html_shows_tokens_as_text_and_no_token_as_markup(probe: str) -> None:
     result = PROBES[probe]()
     # One token with markup in it, for the planted model splits words at signs.
     tokens = ("<img src=x onerror=alert(1)>", *result.prompt.tokens[1:])
-    result = replace(result, prompt=replace(result.prompt, tokens=tokens))
+    result = replace(result, prompt=replace(result.prompt, tokens=tokens, offsets=()))
     html = result._repr_html_()
     parser = Tags()
     parser.feed(html)

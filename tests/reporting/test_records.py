@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ragshortcut.core.cases import RagCase
-from pytest_ragshortcut.core.explanations import Explanation, token_texts
-from pytest_ragshortcut.core.prompts import TokenizedPrompt
+from pytest_ragshortcut.core.explanations import Explanation
+from pytest_ragshortcut.core.prompts import TokenizedPrompt, token_texts
 from pytest_ragshortcut.core.reliance import Evidence, Reliance
 from pytest_ragshortcut.probes.explanation import explain_reliance
 from pytest_ragshortcut.probes.reliance import context_reliance, parametric_reliance

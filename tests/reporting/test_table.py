@@ -178,7 +178,7 @@ def test_counts_and_costs_in_two_lines() -> None:
     shortcut = samples.check(verdict="SHORTCUT", held=True)
     made = [samples.check(verdict="MEMORY"), *[shortcut] * 7]
     assert summary_lines(_report(*made), width=80) == [
-        "SHORTCUT 7  MEMORY 1  of 8 checks, 1 failed",
+        "8 checks, 1 failed: SHORTCUT 7, MEMORY 1",
         "41 forwards, 2.0 s; 16 of 88 readings remembered",  # 8 x 5.1, 8 x 0.25, 8 x (2 of 11)
     ]
 
@@ -192,7 +192,7 @@ def test_what_was_not_measured_is_not_said() -> None:
 
 def test_checks_made_and_not_kept_are_counted() -> None:
     report = samples.report(samples.of_test("t") | {"n_checks": 1200})
-    assert summary_lines(report, width=80)[0] == "MIXED 1  of 1,200 checks (1 kept), 1 failed"
+    assert summary_lines(report, width=80)[0] == "1,200 checks (1 kept), 1 failed: MIXED 1"
 
 
 def test_the_slowest_are_named_where_anything_took_over_a_second() -> None:

@@ -58,7 +58,7 @@ def test_an_undefined_score_has_no_spread() -> None:
 
 
 def test_it_is_told_in_order_and_ends_with_the_command() -> None:
-    lines = explain(check(), claim=CLAIM, test="test_it.py::test_x").splitlines()
+    lines = explain(check(), claim=CLAIM, command='pytest "test_it.py::test_x"').splitlines()
     wanted = [
         "context reliance 0.50 is not > 0.8 (substitutes: 0.50 to 0.50)",
         "  MIXED       Both the context and parametric memory carry the answer.",
