@@ -82,13 +82,16 @@ class Evidence:
     """What the number says, in words, or why there is none."""
 
 
-def verdict(swap: SwapResult, *, known: float, limits: Limits) -> tuple[Verdict, str]:
+def verdict(
+    swap: SwapResult, *, known: float, limits: Limits, said: str | None = None
+) -> tuple[Verdict, str]:
     """Decide where the answer came from, and say why.
 
     Args:
         swap: the counterfactual swap.
         known: closed-book probability of the memory answer.
         limits: where one verdict ends and the next begins.
+        said: what the model says to the case as it is; None where the caller named an answer.
     """
     if swap.mass < limits.min_mass:
         return _unaccounted(swap, limits)
@@ -100,6 +103,15 @@ def verdict(swap: SwapResult, *, known: float, limits: Limits) -> tuple[Verdict,
             f"{low:.2f} and {high:.2f}"
         )
     (side,) = sides
+    if side in (Verdict.CONTEXT, Verdict.MEMORY) and _side_of_saying(said, swap) not in (
+        side,
+        None,
+    ):
+        return Verdict.UNDECIDED, (
+            f"to the case as it is, which states {swap.context_answer!r}, it says {said!r}, and "
+            f"after the swap it {'follows' if side == Verdict.CONTEXT else 'does not'} "
+            f"({swap.follow:.2f})"
+        )
     if side == Verdict.MEMORY:
         return Verdict.MEMORY, (
             f"after the swap it still says {swap.memory_answer!r} (follow {swap.follow:.2f})"
@@ -119,6 +131,16 @@ def _side(follow: float, limits: Limits) -> Verdict:
     if follow >= limits.min_context_follow:
         return Verdict.CONTEXT
     return Verdict.MEMORY if follow <= limits.max_memory_follow else Verdict.MIXED
+
+
+def _side_of_saying(said: str | None, swap: SwapResult) -> Verdict | None:
+    """Say on which side the answer to the case as it is stands; None where on neither, or both."""
+    context, memory, answer = (
+        (text or "").strip().casefold() for text in (swap.context_answer, swap.memory_answer, said)
+    )
+    if context == memory or answer not in (context, memory):
+        return None
+    return Verdict.CONTEXT if answer == context else Verdict.MEMORY
 
 
 def _unaccounted(swap: SwapResult, limits: Limits) -> tuple[Verdict, str]:

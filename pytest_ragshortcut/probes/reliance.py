@@ -110,7 +110,8 @@ def _reliance(
     asked += [reader(model, resolved) for reader in readers]
     (swap, how), known, *readings = yield from together(asked)
     value, interval = score(swap, kind, limits=limits)
-    reached, reason = verdict(swap, known=known, limits=limits)
+    said = None if case.answer is not None else resolved.case.answer
+    reached, reason = verdict(swap, known=known, limits=limits, said=said)
     evidence = [
         Evidence("swap: follow", swap.follow, f"over {', '.join(swap.substitutes)}"),
         Evidence("swap: mass", swap.mass, "p(substitute) + p(memory answer)"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -132,3 +133,25 @@ def test_plain_values_are_builtins(value: Any, expected: Any) -> None:
     made = plain(value)
     assert made == expected
     assert type(made) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("said", "follows", "ignores"),
+    [
+        ("Rome", Verdict.CONTEXT, Verdict.UNDECIDED),
+        (" rome ", Verdict.CONTEXT, Verdict.UNDECIDED),
+        ("Oslo", Verdict.UNDECIDED, Verdict.MEMORY),
+        ("Turin", Verdict.CONTEXT, Verdict.MEMORY),
+        (None, Verdict.CONTEXT, Verdict.MEMORY),
+    ],
+)
+def test_what_is_said_to_the_case_as_it_is_has_a_vote(
+    said: str | None, follows: Verdict, ignores: Verdict
+) -> None:
+    """The context states Rome, memory Oslo; the substitutes by themselves are clear."""
+    read = {0.9: follows, 0.1: ignores, 0.5: Verdict.MIXED}
+    for followed, expected in read.items():
+        pairs = swap((followed, 1.0 - followed))
+        assert verdict(pairs, known=0.0, limits=LIMITS, said=said)[0] == expected
+    agreeing = replace(swap((0.9, 0.1)), memory_answer="rome")
+    assert verdict(agreeing, known=0.0, limits=LIMITS, said="Rome")[0] == Verdict.CONTEXT

@@ -83,6 +83,20 @@ MOST = 0.9
 """The share of cases that must reach the planted verdict; a case on an edge may be undecided."""
 
 
+def test_no_verdict_contradicts_what_the_model_says() -> None:
+    """A mixture may follow every swap, and yet say what memory knows to the case as it is."""
+    asked = RagCase("Who wrote Frankenstein?", "Frankenstein was written by Jane Austen.")
+    (found,) = context_reliances(model("mixture-75"), [asked], probes=())
+    assert found.case.answer == found.case.memory_answer == "Mary Shelley"
+    assert found.score > 0.8
+    assert found.verdict == Verdict.UNDECIDED
+    assert "'Jane Austen', it says 'Mary Shelley'" in found.reason
+    # Of an answer that the caller names, nobody knows whether the model would say it.
+    given = replace(asked, answer="Mary Shelley")
+    (found,) = context_reliances(model("mixture-75"), [given], probes=())
+    assert found.verdict == Verdict.SHORTCUT
+
+
 @contexts
 @pytest.mark.parametrize(("name", "kind", "attribute"), VERDICTS)
 def test_a_trained_model_reaches_the_verdict_that_was_planted(
