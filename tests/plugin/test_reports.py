@@ -60,7 +60,7 @@ def test_the_command_runs_the_case_as_it_was_run(run: Run) -> None:
     marked = TWO.replace("test_fails", "test_a_b")
     flags = ("--rag-model=embedded:copier", "--rag-min-context-reliance=0.5")
     result = run(marked, *flags, "--rag-json=r.json")
-    (line,) = [line for line in result.outlines if "this case alone:" in line]
+    line = next(line for line in result.outlines if "this case alone:" in line)
     command = line.split("alone:  ")[1]
     assert command.endswith(f'::test_a_b" {" ".join(flags)}')
     assert command in {test["command"] for test in load_report(Path("r.json"))["tests"]}
