@@ -361,11 +361,20 @@ def test_figures_can_be_read_with_the_arrow_keys(opened: Open) -> None:
 def test_a_cell_that_is_read_is_brought_into_view(opened: Open) -> None:
     page = opened(at=case_of(opened(), "test_wide"), viewport=NARROW)
     map_ = page.locator(".case.open .map")
-    map_.focus()
-    page.keyboard.press("End")
+    is_in_view = (
+        "() => [...document.querySelectorAll('.case.open .map .at')]"
+        ".map(at => at.getBoundingClientRect())"
+        ".some(box => 0 < box.left && box.right < innerWidth)"
+    )
+    # The page opens a case in its own time, and may take the focus back once.
+    for _ in range(5):
+        map_.focus()
+        page.keyboard.press("End")
+        page.wait_for_timeout(200)
+        if page.evaluate(is_in_view):
+            break
+    assert page.evaluate(is_in_view)
     assert page.locator("#said").inner_text().startswith("layer 0, token 18")
-    cell = page.locator(".case.open .map .at").bounding_box()
-    assert 0 < cell["x"] < NARROW["width"] - cell["width"]
 
 
 def test_radio_buttons_choose_what_shades_the_prompt(opened: Open) -> None:
