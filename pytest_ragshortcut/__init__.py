@@ -10,9 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_ragshortcut.assertions import (
-        assert_context_reliance as assert_context_reliance,
-    )
+    from pytest_ragshortcut.assertions import assert_context_reliance as assert_context_reliance
     from pytest_ragshortcut.assertions import (
         assert_parametric_reliance as assert_parametric_reliance,
     )
@@ -24,6 +22,19 @@ if TYPE_CHECKING:
     from pytest_ragshortcut.core.reliance import Reliance as Reliance
     from pytest_ragshortcut.core.reliance import Verdict as Verdict
     from pytest_ragshortcut.errors import RagShortcutError as RagShortcutError
+    from pytest_ragshortcut.metamorphic import assert_falls_back as assert_falls_back
+    from pytest_ragshortcut.metamorphic import assert_follows_swap as assert_follows_swap
+    from pytest_ragshortcut.metamorphic import (
+        assert_ignores_distractor as assert_ignores_distractor,
+    )
+    from pytest_ragshortcut.metamorphic import assert_ignores_order as assert_ignores_order
+    from pytest_ragshortcut.metamorphic import (
+        assert_ignores_repetition as assert_ignores_repetition,
+    )
+    from pytest_ragshortcut.metamorphic import assert_ignores_wording as assert_ignores_wording
+    from pytest_ragshortcut.metamorphic import (
+        assert_reads_every_position as assert_reads_every_position,
+    )
     from pytest_ragshortcut.models.handset import hand_weighted as hand_weighted
     from pytest_ragshortcut.models.rag_model import RagModel as RagModel
     from pytest_ragshortcut.probes.arms import compare_arms as compare_arms
@@ -38,9 +49,16 @@ if TYPE_CHECKING:
     from pytest_ragshortcut.probes.reliance import parametric_reliance as parametric_reliance
     from pytest_ragshortcut.probes.swap import counterfactual_swap as counterfactual_swap
     from pytest_ragshortcut.probes.trace import causal_trace as causal_trace
-    from pytest_ragshortcut.strategies.contexts import conflicts as conflicts
+    from pytest_ragshortcut.strategies.cases import conflicts as conflicts
+    from pytest_ragshortcut.strategies.cases import contradictory as contradictory
+    from pytest_ragshortcut.strategies.cases import paraphrases as paraphrases
+    from pytest_ragshortcut.strategies.cases import partial as partial
+    from pytest_ragshortcut.strategies.cases import rag_cases as rag_cases
     from pytest_ragshortcut.strategies.contexts import contexts as contexts
-    from pytest_ragshortcut.strategies.contexts import rag_cases as rag_cases
+    from pytest_ragshortcut.strategies.distracted import hard_negatives as hard_negatives
+    from pytest_ragshortcut.strategies.distracted import injected as injected
+    from pytest_ragshortcut.strategies.distracted import irrelevant as irrelevant
+    from pytest_ragshortcut.strategies.shares import holds_for as holds_for
 
 __version__ = "0.1.0"
 
@@ -54,21 +72,35 @@ _HOMES = {
     "Template": "core.prompts",
     "Verdict": "core.reliance",
     "assert_context_reliance": "assertions",
+    "assert_falls_back": "metamorphic",
+    "assert_follows_swap": "metamorphic",
+    "assert_ignores_distractor": "metamorphic",
+    "assert_ignores_order": "metamorphic",
+    "assert_ignores_repetition": "metamorphic",
+    "assert_ignores_wording": "metamorphic",
     "assert_parametric_reliance": "assertions",
+    "assert_reads_every_position": "metamorphic",
     "attention_contributions": "probes.contributions",
     "attention_knockout": "probes.knockout",
     "attribute_context": "probes.attribution",
     "causal_trace": "probes.trace",
     "compare_arms": "probes.arms",
-    "conflicts": "strategies.contexts",
+    "conflicts": "strategies.cases",
     "context_reliance": "probes.reliance",
     "context_reliances": "probes.reliance",
     "contexts": "strategies.contexts",
+    "contradictory": "strategies.cases",
     "counterfactual_swap": "probes.swap",
     "explain_reliance": "probes.explanation",
     "hand_weighted": "models.handset",
+    "hard_negatives": "strategies.distracted",
+    "holds_for": "strategies.shares",
+    "injected": "strategies.distracted",
+    "irrelevant": "strategies.distracted",
     "parametric_reliance": "probes.reliance",
-    "rag_cases": "strategies.contexts",
+    "paraphrases": "strategies.cases",
+    "partial": "strategies.cases",
+    "rag_cases": "strategies.cases",
     "read_cases": "core.casefiles",
 }
 

@@ -37,6 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
     except RagShortcutError as error:
         print(error, file=sys.stderr)
         return 4
+    except BrokenPipeError:
+        # Whoever reads has seen enough; Python would complain once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,12 +61,15 @@ def _parser() -> argparse.ArgumentParser:
     asked.add_argument("--context-answer", help="what the context states, as it stands there")
     asked.add_argument("-v", "--verbose", action="count", default=0, help="every position; numbers")
     for option in OPTIONS_OF_EXPLAIN:
-        asked.add_argument(
-            "--" + option.name.replace("_", "-"), metavar=option.metavar, help=option.help
-        )
+        flag = option.flag.replace("--rag-", "--")
+        asked.add_argument(flag, metavar=option.metavar, help=option.help)
     rendered = command("report", _report, "render a stored report, or two of them side by side")
     rendered.add_argument("files", nargs="+", metavar="FILE", help="JSON; the older one first")
     rendered.add_argument("-o", "--output", default="report.html", help="the page to write")
+    carded = command("card", _card, "put a stored report's results into a model card's metadata")
+    carded.add_argument("file", metavar="FILE", help="JSON")
+    carded.add_argument("card", nargs="?", metavar="README.md", help="the card; none prints YAML")
+    carded.add_argument("--model", metavar="NAME", help="which, of a report of several models")
     facts = command("facts", _facts, "print what the embedded models know and read")
     facts.add_argument("word", nargs="?", default="", help="only facts that contain this word")
     return parser
@@ -92,6 +99,19 @@ def _report(chosen: argparse.Namespace) -> int:
     output = Path(chosen.output)
     write_text(output, render_report(newest, other=older[0] if older else None))
     print(output.resolve().as_uri())
+    return 0
+
+
+def _card(chosen: argparse.Namespace) -> int:
+    from pytest_ragshortcut.reporting.model_card import front_matter, update_card
+    from pytest_ragshortcut.reporting.store import load_report
+
+    report = load_report(Path(chosen.file))
+    if chosen.card is None:
+        print(front_matter(report, model=chosen.model), end="")
+        return 0
+    update_card(Path(chosen.card), report, model=chosen.model)
+    print(f"card: {chosen.card}")
     return 0
 
 
@@ -159,6 +179,7 @@ def _report_of(model: ProbeModel, check: CheckRecord) -> Report:
                 "seconds": check["work"]["seconds"],
                 "n_checks": 1,
                 "checks": [check],
+                "hunt": None,
             }
         ],
         [model_record(identity)] if identity else [],

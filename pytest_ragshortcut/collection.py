@@ -30,9 +30,9 @@ def mark(item: pytest.Item) -> None:
         return
     item.add_marker(MARKER)
     if "hypothesis" in sys.modules and isinstance(item, pytest.Function):
-        from pytest_ragshortcut.strategies.examples import lift_default_deadline, settle_each
+        from pytest_ragshortcut.strategies.examples import settle_each, suit_models
 
-        lift_default_deadline(item.obj)
+        suit_models(item.obj)
         settle_each(item.obj)
 
 

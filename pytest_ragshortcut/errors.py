@@ -77,13 +77,15 @@ class CaseError(RagShortcutError):
 class EmptyTextError(CaseError):
     """Raised when a question, context, passage or answer is empty or only white space."""
 
-    def __init__(self, *, role: str, text: str) -> None:
-        self.role, self.text = role, text
+    def __init__(self, *, role: str, text: str, is_needed: bool = False) -> None:
+        self.role, self.text, self.is_needed = role, text, is_needed
         super().__init__(
-            f"the {role} is empty: {quoted(text)}",
+            f"no {role} is named" if is_needed else f"the {role} is empty: {quoted(text)}",
             where=f"RagCase, {role}",
             expected=f"A {role} has at least one character that is not white space",
-            action="Pass the text, or leave the case out of the suite",
+            action=f"Pass {role.replace(' ', '_')}=... to RagCase: no model finds it here"
+            if is_needed
+            else "Pass the text, or leave the case out of the suite",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,8 +15,9 @@ import pytest
 from pytest_ragshortcut.config import OPTIONS
 from pytest_ragshortcut.core.ledger import Entry, Ledger
 from pytest_ragshortcut.errors import RagShortcutError
+from pytest_ragshortcut.hunting import hunt_of, hunt_record
 from pytest_ragshortcut.reporting.worst import rank_of
-from pytest_ragshortcut.session import RagSession
+from pytest_ragshortcut.session import N_SPREADS, SESSION, RagSession
 
 if TYPE_CHECKING:
     from pytest_ragshortcut.core.work import Identity
@@ -35,6 +37,7 @@ def ledger_of(
 ) -> Ledger:
     """Open the book of a test's checks; what is called at each of them gets its record."""
     settings = session.settings_of(item)
+    hunt = hunt_of(item, settings.budget)
 
     def checked(ledger: Ledger) -> None:
         _prune(ledger)
@@ -42,9 +45,12 @@ def ledger_of(
 
     return Ledger(
         typed(item),
-        command_of(item),
+        lambda: command_of(item),
         limits=settings.limits,
         options={"probes": settings.probe_names},
+        # What strategies draw is in no baseline, so that no gate compares it.
+        awaits_gate=bool(settings.compare_fail) and hunt is None,
+        hunt=hunt,
         on_check=checked,
     )
 
@@ -97,6 +103,8 @@ def record_of_test(item: pytest.Item, ledger: Ledger, *, explain_all: bool) -> T
     """
     for entry in _worth_explaining(ledger.entries, all_of_them=explain_all):
         _explain(entry)
+    if ledger.hunt is None:
+        _measure_spreads(ledger.entries, item.config.stash[SESSION])
     for entry in ledger.entries:
         item.config.hook.pytest_ragshortcut_update_record(
             config=item.config, item=item, record=entry.record
@@ -104,13 +112,14 @@ def record_of_test(item: pytest.Item, ledger: Ledger, *, explain_all: bool) -> T
     _, line, _ = item.reportinfo()
     return {
         "id": item.nodeid,
-        "command": ledger.command,
+        "command": ledger.command(),
         "file": _file(item),
         "line": (line or 0) + 1,
         "outcome": "passed",
         "seconds": 0.0,
         "n_checks": len(ledger.entries),
         "checks": _kept([cast("CheckRecord", entry.record) for entry in ledger.entries]),
+        "hunt": hunt_record(ledger.hunt) if ledger.hunt else None,
     }
 
 
@@ -124,6 +133,19 @@ def _explain(entry: Entry) -> None:
     except (RuntimeError, MemoryError) as error:
         # Out of memory, mostly: the claim's own message must not be lost for want of a drawing.
         entry.record["unexplained"] = f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _measure_spreads(entries: Sequence[Entry], session: RagSession) -> None:
+    """Measure again, of a model's first few checks, how much of a score is rounding."""
+    if not session.settings.keeps_values:
+        return
+    for entry in entries:
+        score, model = entry.record["score"], entry.record["model"]
+        if score is None or session.n_spreads[model] >= N_SPREADS:
+            continue
+        session.n_spreads[model] += 1
+        if scores := entry.again():
+            entry.record["spread"] = max(score, *scores) - min(score, *scores)
 
 
 def _kept(checks: list[CheckRecord]) -> list[CheckRecord]:
@@ -148,6 +170,7 @@ def report_of(
         "models": list(models),
         "tests": sorted(tests, key=lambda test: test["id"]),
         "notes": sorted(notes),
+        "gate": None,
     }
 
 
@@ -163,9 +186,9 @@ def merged(models: Iterable[Mapping[str, Any]]) -> list[ModelRecord]:
         >>> [(m["name"], m["n_copies"]) for m in merged([{"name": "a", "n_copies": 1}] * 3)]
         [('a', 3)]
     """
-    found: dict[tuple[object, ...], dict[str, Any]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for model in models:
-        key = tuple(value for name, value in model.items() if name != "n_copies")
+        key = json.dumps({**model, "n_copies": 0}, sort_keys=True)
         if key in found:
             found[key]["n_copies"] += model["n_copies"]
         else:

@@ -108,16 +108,24 @@ def write_text(path: Path, text: str) -> None:
     path.write_bytes(text.encode("utf-8", "replace"))
 
 
-def annotations_of(report: Report, environment: Mapping[str, str], *, annotated: bool) -> list[str]:
-    """Return workflow commands that point at failed checks, under GitHub Actions.
+def annotations_of(
+    report: Report, environment: Mapping[str, str], *, problem: str = "", annotated: bool
+) -> list[str]:
+    """Return workflow commands that point at failed checks and gates, under GitHub Actions.
 
     Args:
         report: the run.
         environment: the environment variables.
-        annotated: whether something else annotates failed tests already.
+        problem: why a gate could not decide; empty where it could, or there is none.
+        annotated: whether something else annotates failed tests already: it knows of no gate.
     """
-    if annotated or environment.get("GITHUB_ACTIONS") != "true":
+    if environment.get("GITHUB_ACTIONS") != "true":
         return []
-    from pytest_ragshortcut.reporting.github import failure_annotations
+    from pytest_ragshortcut.reporting.github import (
+        failure_annotations,
+        gate_annotations,
+        problem_annotations,
+    )
 
-    return failure_annotations(report)
+    failed = gate_annotations(report["gate"]) if annotated else failure_annotations(report)
+    return [*problem_annotations(problem), *failed]

@@ -19,6 +19,7 @@ from pytest_ragshortcut.core.ledger import recording
 from pytest_ragshortcut.errors import RagShortcutError
 from pytest_ragshortcut.fixtures import rag_model, rag_models, rag_probe
 from pytest_ragshortcut.gathering import ledger_of, model_record, record_of_test
+from pytest_ragshortcut.hunting import prepared
 from pytest_ragshortcut.outputs import wants_explanations
 from pytest_ragshortcut.session import SESSION, RagSession, load_model
 from pytest_ragshortcut.terminal import RUN, Run, is_worker
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["rag_model", "rag_models", "rag_probe"]
 
-_NOTES, _MODELS = "rag_notes", "rag_models"
+_NOTES, _MODELS, _TESTS = "rag_notes", "rag_models", "rag_tests"
+_BROKEN_OFF = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
 _TEST: pytest.StashKey[TestRecord] = pytest.StashKey()
 
 
@@ -40,9 +42,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("ragshortcut", "RAG faithfulness probes")
     for option in OPTIONS:
         text = option.help + (f" (default: {option.default})" if option.default else "")
-        group.addoption(
-            option.flag, dest=option.ini, metavar=option.metavar, default=None, help=text
-        )
+        takes: dict[str, Any] = {"metavar": option.metavar}
+        if option.is_switch:
+            takes = {"action": "store_const", "const": "yes"}
+        group.addoption(option.flag, dest=option.ini, default=None, help=text, **takes)
         parser.addini(option.ini, text, default="")
 
 
@@ -72,6 +75,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark the tests that ask a model."""
     collection.mark(item)
+    # Before any plugin deselects it: it is not gone.
+    item.config.stash[RUN].collected([item.nodeid])
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
@@ -99,6 +104,14 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
             if ledger.entries:
                 explain_all = wants_explanations(session.settings)
                 item.stash[_TEST] = record_of_test(item, ledger, explain_all=explain_all)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
+    """Let a property-based test draw its examples ahead."""
+    __tracebackhide__ = True
+    with prepared(pyfuncitem):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -139,10 +152,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if is_worker(session.config):
         output: dict[str, object] = session.config.workeroutput  # type: ignore[attr-defined]
         output[_NOTES] = sorted(known.notes)
+        output[_TESTS] = sorted(session.config.stash[RUN].known_tests)
         output[_MODELS] = [dict(model_record(identity)) for identity in known.identities]
-    elif not session.config.stash[RUN].finish(os.environ) and session.exitstatus == 0:
-        # A pipeline that goes on to upload a report must not take a run without one for a success.
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        return
+    # A pipeline that goes on to upload a report must not take a run without one for a success.
+    is_whole = session.exitstatus not in _BROKEN_OFF
+    status = session.config.stash[RUN].finish(os.environ, is_whole=is_whole)
+    if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        session.exitstatus = max(status, session.exitstatus)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -157,6 +174,7 @@ def pytest_testnodedown(node: Any) -> None:
     said = getattr(node, "workeroutput", {})
     node.config.stash[SESSION].notes.update(said.get(_NOTES, ()))
     node.config.stash[RUN].models += said.get(_MODELS, ())
+    node.config.stash[RUN].collected(said.get(_TESTS, ()))
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:

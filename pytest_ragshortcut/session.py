@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from pytest_ragshortcut.models.executors import ExecutorName
 
 MARKER = "rag"
+N_SPREADS = 8
+"""Of how many checks of a model a process measures how much is rounding, for a baseline."""
 # What a model's owner may not have foreseen must not hide what the tests found.
 _UNFORESEEN = (RagShortcutError, RuntimeError, MemoryError)
 _OF_A_MODEL = frozenset(
@@ -34,6 +37,8 @@ class RagSession:
         self._models: dict[Settings, ProbeModel] = {}
         self._identities: dict[str, Identity] = {}
         self._notes: set[str] = set()
+        self.n_spreads: Counter[str] = Counter()
+        """Of how many checks of each model it was measured how much of a score is rounding."""
         self.on_load: Callable[[Identity], None] | None = None
         """Told of every model that has been loaded."""
         self.settings: Settings = self._settled({})

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_ragshortcut.collection import models_of
-from pytest_ragshortcut.errors import RagShortcutError
 from pytest_ragshortcut.gathering import merged, model_record, report_of
 from pytest_ragshortcut.outputs import annotations_of, wants_files, write_all
+from pytest_ragshortcut.release import Concluded, Release
 from pytest_ragshortcut.reporting.progress import Progress
 from pytest_ragshortcut.session import RagSession
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
-    from pytest_ragshortcut.baselines.store import Baseline
     from pytest_ragshortcut.core.work import Identity
     from pytest_ragshortcut.reporting.look import Look
-    from pytest_ragshortcut.reporting.schema import ModelRecord, Report, TestRecord
+    from pytest_ragshortcut.reporting.schema import GateRecord, ModelRecord, Report, TestRecord
 
 _ANNOTATOR = "pytest_github_actions_annotate_failures"
 _SECTION = "where the answer came from"
@@ -44,6 +43,7 @@ class Run:
 
     Raises:
         StoredFileError: if a baseline was asked for and cannot be read.
+        OptionError: if what the release gate is to do means nothing.
     """
 
     def __init__(self, config: pytest.Config, session: RagSession) -> None:
@@ -53,7 +53,8 @@ class Run:
         self._report: Report | None = None
         self._said: list[str] = []
         self._header: list[str] | None = None
-        self._baseline = _load_baseline(session.settings.compare)
+        self._release = Release(config, session.settings, os.environ)
+        self._concluded = Concluded({})
         self.models: list[ModelRecord] = []
         """What workers said of the models that they held."""
         session.on_load = self._introduce
@@ -82,7 +83,9 @@ class Run:
         """Leave a test's record, its properties and its drawing on its report."""
         from pytest_ragshortcut.reporting.properties import properties_of
 
-        test["outcome"] = "failed" if report.failed else "passed"
+        test["outcome"] = report.outcome
+        if report.passed and test["hunt"] and test["hunt"]["share"]:
+            _allow_misses(test)
         test["seconds"] = round(report.duration, 6)
         item.user_properties += properties_of(test)
         report.user_properties[:] = item.user_properties
@@ -100,11 +103,20 @@ class Run:
                 self._progress.count(check)
         self._tests[test["id"]] = test
 
-    def finish(self, environment: Mapping[str, str]) -> bool:
-        """Put the report together and write what was asked for; say whether all of it is there."""
+    def finish(self, environment: Mapping[str, str], *, is_whole: bool) -> int:
+        """Put the report together, compare it with a baseline, and write what was asked for.
+
+        Args:
+            environment: the environment variables.
+            is_whole: whether the run came to its end; one that did not decides nothing.
+
+        Returns:
+            The exit status that this asks for: 0 if nothing went wrong.
+        """
         settings = self._session.settings
-        if not self._tests and not wants_files(settings):
-            return True
+        asked = self._tests or self._release.decides or wants_files(settings)
+        if not asked or self._config.option.collectonly:
+            return 0
         own = [model_record(identity) for identity in self._session.identities]
         self._report = report_of(
             self._tests.values(),
@@ -112,39 +124,61 @@ class Run:
             self._session.notes,
             seed=int(settings.seed),
         )
+        if is_whole:
+            self._concluded = self._release.conclude(self._report)
+        status = self._concluded.status
         self._said, is_complete = write_all(self._report, settings, environment)
         annotated = self._config.pluginmanager.hasplugin(_ANNOTATOR)
-        self._said += annotations_of(self._report, environment, annotated=annotated)
-        if settings.save:
-            self._said.append(_saved(Path(settings.save), self._report))
-        return is_complete
+        self._said += annotations_of(
+            self._report, environment, problem=self._concluded.problem, annotated=annotated
+        )
+        return status or int(not is_complete)
 
     def summarise(self, reporter: TerminalReporter) -> None:
         """Print the table, what it cost, and where the files are."""
         if self._report is not None and self._tests:
             self._print_table(reporter, self._report)
-        for line in self._said:
+        if self._report is not None and self._report["gate"] is not None:
+            self._print_gate(reporter, self._report["gate"])
+        for line in (*self._concluded.said, *self._said):
             reporter.write_line(line)
         for note in sorted(self._session.notes):
             reporter.ensure_newline()
             reporter.write_line(f"rag: {note}")
 
     def _print_table(self, reporter: TerminalReporter, report: Report) -> None:
-        from pytest_ragshortcut.reporting.table import rows_of, summary_lines, table
+        from pytest_ragshortcut.reporting.table import rows_of, summary_lines, table, worth_showing
 
         width = shutil.get_terminal_size().columns
-        scores = _scores(report)
-        changes = self._baseline.changes(scores) if self._baseline else {}
+        changes = self._concluded.changes
         rows = [row for test in report["tests"] for row in rows_of(test, changes)]
         names = sorted({row.check["model"] for row in rows})
         reporter.write_sep("=", f"reliance: {', '.join(names)}")
-        lines = [*table(rows, width=width), "", *summary_lines(report, width=width)]
+        shown = rows if self._config.get_verbosity() > 0 else worth_showing(rows)
+        lines = table(shown, width=width)
+        if len(shown) < len(rows):
+            lines.append(f"... and {len(rows) - len(shown)} more, none of them worse: -v shows all")
+        lines += ["", *summary_lines(report, width=width)]
         if self._has_workers:
             lines += [copies(model) for model in report["models"]]
-        if self._baseline:
-            lines.append(_coverage(self._baseline, scores))
         for line in lines:
             reporter.write_line(line)
+
+    def _print_gate(self, reporter: TerminalReporter, gate: GateRecord) -> None:
+        from pytest_ragshortcut.reporting.gate_text import gate_lines, gate_title
+
+        reporter.write_sep("=", gate_title(gate))
+        for line in gate_lines(gate, width=shutil.get_terminal_size().columns):
+            reporter.write_line(line)
+
+    def collected(self, tests: Iterable[str]) -> None:
+        """Take the ids of tests that were collected, here or by a worker."""
+        self._release.collected(tests)
+
+    @property
+    def known_tests(self) -> frozenset[str]:
+        """The ids of all tests that were collected."""
+        return self._release.tests
 
     def looks(self) -> dict[str, Any]:
         """Return what the terminal can show, as builtins."""
@@ -204,6 +238,14 @@ class Run:
 RUN = pytest.StashKey[Run]()
 
 
+def _allow_misses(test: TestRecord) -> None:
+    """Take the misses of a share that holds for what they are: no failures."""
+    for check in test["checks"]:
+        if not check["held"]:
+            check["held"] = True
+            check["notes"] = {**check["notes"], "share": "a miss, which the share allows"}
+
+
 def copies(model: ModelRecord) -> str:
     """Say which model several processes ran, and what their copies took.
 
@@ -219,41 +261,3 @@ def copies(model: ModelRecord) -> str:
     if model["n_bytes"] < 2**28:
         size = f"{model['n_bytes'] / 2**20:.1f} MiB"
     return f"rag: {' · '.join(parts)} · {model['executor']} executor; {n_copies} of {size}"
-
-
-def _load_baseline(path: str) -> Baseline | None:
-    if not path:
-        return None
-    from pytest_ragshortcut.baselines.store import load
-
-    return load(Path(path))
-
-
-def _scores(report: Report) -> dict[str, float | None]:
-    from pytest_ragshortcut.reporting.records import key_of
-
-    return {
-        key_of(test["id"], check): check["score"]
-        for test in report["tests"]
-        for check in test["checks"]
-    }
-
-
-def _coverage(baseline: Baseline, scores: dict[str, float | None]) -> str:
-    shared = len(baseline.scores.keys() & scores.keys())
-    return (
-        f"compared with {baseline.model}: {shared} checks in both, "
-        f"{len(scores) - shared} only here, {len(baseline.scores) - shared} only there"
-    )
-
-
-def _saved(path: Path, report: Report) -> str:
-    from pytest_ragshortcut.baselines.store import Baseline, save
-
-    scores = _scores(report)
-    model = ", ".join(sorted({c["model"] for test in report["tests"] for c in test["checks"]}))
-    try:
-        save(path, Baseline(model, scores))
-    except RagShortcutError as error:
-        return str(error)
-    return f"saved {len(scores)} scores to {path}"

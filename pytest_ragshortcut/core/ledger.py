@@ -5,13 +5,17 @@ Standard library alone: pytest loads this in every run of every project.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+from pytest_ragshortcut.core.hunts import Hunt
 from pytest_ragshortcut.errors import UncomparedError
+
+GATE = "the gate"
+"""What stands in place of a claim where a check waits for the release gate."""
 
 Claim = tuple[str, float]
 """A sign and a limit: ('>', 0.8)."""
@@ -27,6 +31,8 @@ class Entry:
     """Makes a claim of it: True, or raises AssertionError."""
     explain: Callable[[], dict[str, Any]] | None
     """Asks the model where the answer came from; None once that can no longer be wanted."""
+    again: Callable[[], Sequence[float]] = tuple
+    """Measures the score again, alone and beside others."""
 
 
 @dataclass
@@ -35,12 +41,16 @@ class Ledger:
 
     test: str
     """The test's node id, or what else a person would call it."""
-    command: str = ""
-    """What runs it alone."""
+    command: Callable[[], str] = str
+    """Says what runs it alone: asked only of tests that check something."""
     limits: Mapping[str, Claim] = field(default_factory=dict)
     """Kind of reliance -> what is claimed of a check that the test leaves uncompared."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What assert_... functions are called with where the test says nothing else."""
+    awaits_gate: bool = False
+    """Whether a check that has no limit waits for the release gate to compare it."""
+    hunt: Hunt | None = None
+    """The test's examples, if it is a property-based one."""
     on_check: Callable[[Ledger], None] | None = None
     """Called after every new check."""
     entries: list[Entry] = field(default_factory=list)
@@ -49,6 +59,8 @@ class Ledger:
     def add(self, entry: Entry) -> None:
         """Keep a new check."""
         self.entries.append(entry)
+        if self.hunt is not None:
+            self.hunt.spend(entry.record["work"]["forwards"] or 0.0)
         if self.on_check is not None:
             self.on_check(self)
 
@@ -70,6 +82,9 @@ class Ledger:
             if entry.record["claims"]:
                 continue
             claim = self.limits.get(entry.record["kind"])
+            if claim is None and self.awaits_gate:
+                entry.record["claims"].append(GATE)
+                continue
             if claim is None:
                 raise UncomparedError(check=f"{entry.record['check']}(...)", where=self.test)
             entry.compare(*claim)
@@ -91,3 +106,21 @@ def recording(ledger: Ledger) -> Iterator[Ledger]:
 def current() -> Ledger | None:
     """Return the ledger of the test that is running, if one is."""
     return _current.get()
+
+
+def options_of_test(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Take what the running test's markers and the options say, where a call says nothing.
+
+    Example:
+        >>> with recording(Ledger("test", options={"probes": (), "limits": None})):
+        ...     options_of_test({"probes": ["knockout"]})
+        {'probes': ['knockout'], 'limits': None}
+    """
+    ledger = current()
+    return {**(ledger.options if ledger else {}), **options}
+
+
+def command_of_test() -> str | None:
+    """Say what runs the running test alone; None outside of one."""
+    ledger = current()
+    return ledger.command() if ledger else None

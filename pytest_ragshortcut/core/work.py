@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,32 @@ class Work:
         return self.token_layers / (n_tokens * n_layers)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Which model answers, and how it is run."""
+    """Which model answers, and how it is run.
+
+    Example:
+        >>> run = {"device": "cpu", "dtype": "float32", "attention": "sdpa", "executor": "slow"}
+        >>> size = {"n_layers": 2, "n_parameters": 10, "n_bytes": 40}
+        >>> Identity(name="m", fingerprint="0a", weights="1b", **run, **size).line
+        'm · 0a · cpu · float32 · sdpa · slow executor'
+    """
 
     name: str
     fingerprint: str
-    """Twelve hex digits of the content of weights, tokenizer and configuration."""
+    """Twelve hex digits of the content of all parts; 'changing' where that cannot be compared."""
+    weights: str = ""
+    """Twelve hex digits of the weights alone, adapters in force included. Empty where they have no
+    content to compare: one is not in memory, or hooks may change what they compute."""
+    tokenizer: str = ""
+    """Of the tokenizer, the chat template left out."""
+    chat_template: str = ""
+    """Empty where there is none."""
+    config: str = ""
+    quantization: str = ""
+    """transformers' name of the method; empty where there is none."""
+    libraries: dict[str, str] = field(default_factory=dict, hash=False)
+    """Library -> the version that runs the model."""
     device: str
     dtype: str
     attention: str

@@ -24,7 +24,13 @@ from pytest_ragshortcut.errors import (
     UnsupportedArchitectureError,
 )
 from pytest_ragshortcut.models.architectures import ArchitectureMap
-from pytest_ragshortcut.models.fingerprint import content_of, fingerprint, is_hooked, stamp
+from pytest_ragshortcut.models.fingerprint import (
+    Content,
+    content_of,
+    fingerprint,
+    is_hooked,
+    stamp,
+)
 from pytest_ragshortcut.models.incremental.executor import IncrementalExecutor
 from pytest_ragshortcut.models.incremental.memory import is_out_of_memory
 from pytest_ragshortcut.models.memo import Compute, Memo
@@ -94,9 +100,15 @@ class Engine:
         self._lasting = None if cache is None else Memo(cache)
         self._memo: tuple[Memo, str] | None = None
         self._chosen: _Chosen | None = None
-        self._printed: tuple[Hashable, str | None] | None = None
+        self._printed: tuple[Hashable, Content] | None = None
         self._before = Work()
         """What executors and memos did that have been dropped since."""
+
+    def afresh(self) -> Engine:
+        """Return an engine for the same model that remembers nothing."""
+        return Engine(
+            self.model, self.tokenizer, self.architecture, kind=self.kind, memory=self.memory
+        )
 
     @property
     def work(self) -> Work:
@@ -104,8 +116,8 @@ class Engine:
         return self._before + self._latest()
 
     @property
-    def content(self) -> str | None:
-        """A hash of the model as it is now; None where it has no content to compare."""
+    def content(self) -> Content:
+        """The content of the model as it is now, in digests."""
         now = self._current().stamp
         if self._printed is None or self._printed[0] != now:
             self._printed = now, content_of(self.model, self.tokenizer)
@@ -194,7 +206,7 @@ class Engine:
         executor = type(chosen.executor).__name__
         if self._lasting is not None and not chosen.is_hooked:
             self._lasting.forget()
-            if (content := self.content) is not None:
+            if (content := self.content.whole) is not None:
                 return self._lasting, f"{fingerprint(self.model, content)} {executor}"
         # Dropped as a whole when the model changes, so that its keys need not name it.
         return Memo(), executor

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable
 from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -38,16 +39,45 @@ _CAPTURING = "transformers.utils.output_capturing"
 """Its hooks stay on a model once a user has asked for hidden states, and change nothing."""
 
 
-def content_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """Return a SHA-256, in hex, of everything about a model that goes where it goes.
+@dataclass(frozen=True)
+class Content:
+    """SHA-256 digests, in hex, of everything about a model that goes where it goes, and of parts.
 
-    That is the content of every weight and buffer, the adapters in force, the configuration and
-    the tokenizer; not the folder that the model came from. None where something has no content to
-    compare, a hook or a weight that is not in memory. All weights are read, at a gigabyte or two
-    a second: `stamp` says when to.
+    A part is empty where there is nothing of it, or something of it has no content to compare.
     """
-    described = json.dumps(_described(model, tokenizer), sort_keys=True, default=str)
-    return None if _WITHOUT_CONTENT in described else sha256(described.encode()).hexdigest()
+
+    whole: str | None
+    """Of all parts, buffers that no checkpoint holds, the dtype and the functions that attend and
+    route. None where something has no content to compare."""
+    weights: str
+    """Of weights, buffers that are saved with them, and the adapters in force. Hooks and a
+    `forward` of a module's own have no content, and neither has a weight that is not in memory."""
+    tokenizer: str
+    """Of what a text becomes once it is written: the chat template is left out."""
+    chat_template: str
+    config: str
+    """Of the model's class, its configuration and the tokens that end an answer; not of the folder
+    that it came from."""
+
+
+def content_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Content:
+    """Hash a model and its tokenizer, reading every weight once, or none where hooks are on it.
+
+    That is a gigabyte or two a second: `stamp` says when to.
+    """
+    saved = _saved(model)
+    buffers = dict(model.named_buffers(remove_duplicate=False))
+    parts = {
+        "weights": _weights(model, saved),
+        "tokenizer": _tokenizer(tokenizer),
+        "chat_template": _chat_template(tokenizer),
+        "config": _config(model),
+    }
+    others = _digest_all(_tensors({n: t for n, t in buffers.items() if n not in saved}))
+    whole = None
+    if all((parts["weights"], parts["tokenizer"], others)):
+        whole = _digest([parts, others, str(model.dtype), _implementations(model)])
+    return Content(whole, **parts)
 
 
 def fingerprint(model: PreTrainedModel, content: str) -> str:
@@ -60,6 +90,16 @@ def fingerprint(model: PreTrainedModel, content: str) -> str:
     """
     described = json.dumps([content, _circumstances(model)], sort_keys=True)
     return sha256(described.encode()).hexdigest()
+
+
+def libraries() -> dict[str, str]:
+    """Return the version of each library that has a part in a model's answers."""
+    return {
+        # Torch's own is a subclass, which other processes cannot be sent.
+        "torch": str(torch.__version__),
+        "transformers": str(transformers.__version__),
+        "pytest-ragshortcut": version("pytest-ragshortcut"),
+    }
 
 
 def is_hooked(model: PreTrainedModel) -> bool:
@@ -121,31 +161,40 @@ def _look(tensor: torch.Tensor) -> Hashable:
         return id(tensor), pointer, version
 
 
-def _described(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, object]:
-    return {
-        "weights": _weights(model),
-        "modules": _modules(model),
-        **_reads_and_writes(model, tokenizer),
-    }
-
-
 def _settings(model: PreTrainedModel) -> str:
     """Write down the values of a configuration, which layers may read whenever they are called."""
     values = vars(model.config.get_text_config())
     return repr([(n, v) for n, v in values.items() if not isinstance(v, PreTrainedConfig)])
 
 
-def _weights(model: PreTrainedModel) -> list[tuple[object, ...]]:
-    """Describe all weights and buffers, and what quantized layers keep beside them."""
-    named: list[tuple[str, Any]] = [
-        *model.state_dict(keep_vars=True).items(),
-        *model.named_parameters(remove_duplicate=False),
-        *model.named_buffers(remove_duplicate=False),
-    ]
+def _digest(described: object) -> str:
+    return sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _digest_all(described: list[tuple[object, ...]]) -> str:
+    return "" if any(_WITHOUT_CONTENT in each for each in described) else _digest(described)
+
+
+def _saved(model: PreTrainedModel) -> dict[str, Any]:
+    """Return what a checkpoint holds, what quantized layers keep beside weights included.
+
+    Other buffers are made from the configuration, some of them again as the model runs.
+    """
+    state: dict[str, Any] = model.state_dict(keep_vars=True)
+    return {**state, **dict(model.named_parameters(remove_duplicate=False))}
+
+
+def _weights(model: PreTrainedModel, saved: dict[str, Any]) -> str:
+    modules = _modules(model)
+    # Where hooks have the last word, reading the weights would be for nothing.
+    return _digest_all(modules) and _digest_all([*modules, *_tensors(saved)])
+
+
+def _tensors(named: dict[str, Any]) -> list[tuple[object, ...]]:
     # Tied weights are one tensor under several names.
     content: dict[int, str] = {}
     described: list[tuple[object, ...]] = []
-    for name, tensor in sorted(dict(named).items()):
+    for name, tensor in sorted(named.items()):
         if isinstance(tensor, torch.Tensor):
             if id(tensor) not in content:
                 content[id(tensor)] = _content(tensor)
@@ -189,9 +238,8 @@ def _circumstances(model: PreTrainedModel) -> dict[str, object]:
     return {
         "device": model.device.type,
         "matmul": torch.get_float32_matmul_precision(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "pytest_ragshortcut": [version("pytest-ragshortcut"), _own_code()],
+        "libraries": libraries(),
+        "own code": _own_code(),
     }
 
 
@@ -201,21 +249,32 @@ def _own_code() -> str:
     return sha256(b"".join(path.read_bytes() for path in modules)).hexdigest()
 
 
-def _reads_and_writes(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
-) -> dict[str, object]:
-    """List what a text becomes, what code the ids go through, and where an answer ends."""
+def _tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return ""
+    rules = json.loads(backend.to_str())
+    # Whoever called last has set these, and every prompt is read without them.
+    del rules["truncation"], rules["padding"]
+    return _digest([rules, tokenizer.special_tokens_map])
+
+
+def _chat_template(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Hash the template, or the templates by name."""
+    template = getattr(tokenizer, "chat_template", None)
+    return _digest(template) if template else ""
+
+
+def _config(model: PreTrainedModel) -> str:
+    """Hash what code the ids go through, with which settings, and where an answer ends."""
     generation: Any = getattr(model, "generation_config", None)
-    return {
-        "architecture": f"{type(model).__module__}.{type(model).__qualname__}",
-        "dtype": str(model.dtype),
-        "implementations": _implementations(model),
-        "config": _anywhere(json.loads(model.config.to_json_string(use_diff=False))),
-        "ends": getattr(generation, "eos_token_id", None),
-        "tokenizer": backend.to_str() if backend is not None else None,
-        "special_tokens": tokenizer.special_tokens_map,
-    }
+    return _digest(
+        {
+            "architecture": f"{type(model).__module__}.{type(model).__qualname__}",
+            "config": _anywhere(json.loads(model.config.to_json_string(use_diff=False))),
+            "ends": getattr(generation, "eos_token_id", None),
+        }
+    )
 
 
 def _implementations(model: PreTrainedModel) -> tuple[str, ...]:

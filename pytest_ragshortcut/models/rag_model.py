@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, Self
 
@@ -160,6 +161,12 @@ class RagModel:
         """
         other = self.with_template(self.template)
         other._rendering = rendering
+        return other
+
+    def afresh(self) -> Self:
+        """Return the same model with nothing remembered of what it was asked."""
+        other = copy(self)
+        other._use(self._engine.afresh())
         return other
 
     @property

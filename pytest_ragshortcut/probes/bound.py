@@ -10,7 +10,7 @@ from pytest_ragshortcut.core.arms import ArmsResult
 from pytest_ragshortcut.core.attribution import AttributionResult
 from pytest_ragshortcut.core.cases import RagCase
 from pytest_ragshortcut.core.corruptions import GaussianNoise
-from pytest_ragshortcut.core.ledger import current
+from pytest_ragshortcut.core.ledger import options_of_test
 from pytest_ragshortcut.core.ports import ProbeModel
 from pytest_ragshortcut.core.reliance import Reliance
 from pytest_ragshortcut.core.results import (
@@ -45,17 +45,17 @@ class RagProbe:
         self, question: RagCase | str, context: str | Sequence[str] | None = None, **options: Any
     ) -> Reliance:
         """Measure how far the answer follows the context."""
-        return context_reliance(self.model, question, context, **_of_the_test(options))
+        return context_reliance(self.model, question, context, **options_of_test(options))
 
     def context_reliances(self, cases: Sequence[RagCase], **options: Any) -> tuple[Reliance, ...]:
         """Measure many cases side by side."""
-        return context_reliances(self.model, cases, **_of_the_test(options))
+        return context_reliances(self.model, cases, **options_of_test(options))
 
     def parametric_reliance(
         self, question: RagCase | str, context: str | Sequence[str] | None = None, **options: Any
     ) -> Reliance:
         """Measure how far the answer stays with parametric memory."""
-        return parametric_reliance(self.model, question, context, **_of_the_test(options))
+        return parametric_reliance(self.model, question, context, **options_of_test(options))
 
     def counterfactual_swap(self, case: RagCase, **options: Any) -> SwapResult:
         """Swap the context answer and read both answers."""
@@ -80,9 +80,3 @@ class RagProbe:
     def compare_arms(self, cases: Sequence[RagCase], **options: Any) -> ArmsResult:
         """Compare open-book with closed-book, as the paper does or like for like."""
         return compare_arms(self.model, cases, **options)
-
-
-def _of_the_test(options: dict[str, Any]) -> dict[str, Any]:
-    """Take what the running test's markers and the options say, where the call says nothing."""
-    ledger = current()
-    return {**ledger.options, **options} if ledger else options

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
 from pytest_ragshortcut.reporting.schema import CheckRecord, Report, TestRecord
 from pytest_ragshortcut.reporting.worst import margin_of, rank_of
-
-Key = tuple[str, str, str, int]
-"""Test, case, kind, and which of a test's equal checks it is."""
+from pytest_ragshortcut.stored.readings import Key, keys_of
 
 
 @dataclass(frozen=True)
@@ -66,13 +63,9 @@ def rows_of(report: Report) -> list[Row]:
         >>> rows_of({"tests": []})
         []
     """
-    turns: Counter[tuple[str, str, str]] = Counter()
-    rows = []
-    for test in report["tests"]:
-        for check in test["checks"]:
-            name = test["id"], check["case"], check["kind"]
-            turns[name] += 1
-            rows.append(Row(0, (*name, turns[name]), test, check))
+    every = [(test, check) for test in report["tests"] for check in test["checks"]]
+    keys = keys_of((test["id"], check["case"], check["kind"]) for test, check in every)
+    rows = [Row(0, key, *each) for key, each in zip(keys, every, strict=True)]
     ordered = sorted(rows, key=lambda row: rank_of(row.check))
     return [replace(row, number=number) for number, row in enumerate(ordered, start=1)]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import reduce
@@ -14,14 +13,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pytest_ragshortcut.core.reliance import SENTENCES, Verdict
-from pytest_ragshortcut.reporting import heatmaps, svg
+from pytest_ragshortcut.core.words import counted
+from pytest_ragshortcut.reporting import gate_svg, gate_words, heatmaps, svg
 from pytest_ragshortcut.reporting.compare import Row, compare, rows_of
 from pytest_ragshortcut.reporting.schema import CheckRecord, Report
-from pytest_ragshortcut.reporting.text import number
-from pytest_ragshortcut.reporting.totals import counted, totals_of
-from pytest_ragshortcut.reporting.worst import claim_of, failed
+from pytest_ragshortcut.reporting.text import exact, number
+from pytest_ragshortcut.reporting.totals import sum_of, totals_of
+from pytest_ragshortcut.reporting.worst import claim_of, failed, limits_of
 
-_LIMIT = re.compile(r"[<>]=? (\d(?:\.\d+)?(?:e-\d\d)?)", re.ASCII)
 _PREFIXES = ("", "k", "M", "G", "T")
 
 
@@ -49,6 +48,8 @@ def render_report(report: Report, *, other: Report | None = None) -> str:
         rows=rows,
         older=older,
         comparison=comparison,
+        gate=report["gate"],
+        places={row.key[:3]: row.number for row in reversed(rows)},
         totals=totals_of(report),
         verdicts=_verdicts(rows),
         spread=_spread(rows),
@@ -73,13 +74,15 @@ def amount(n: int, unit: str) -> str:
     return f"{rest:.3g} {prefix}{unit}".rstrip()
 
 
-def spent(seconds: float) -> str:
+def spent(seconds: float | None) -> str:
     """Write a duration.
 
     Example:
-        >>> spent(0.254), spent(75.0), spent(7500.0)
-        ('0.25 s', '1 min 15 s', '2 h 5 min')
+        >>> spent(0.254), spent(75.0), spent(7500.0), spent(None)
+        ('0.25 s', '1 min 15 s', '2 h 5 min', 'unknown')
     """
+    if seconds is None:
+        return "unknown"
     if seconds < 60:
         return f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -100,30 +103,14 @@ def date_of(created: str) -> str:
     return f"{moment.day} {moment:%B %Y, %H:%M} {moment.tzname() or ''}".rstrip()
 
 
-def limits_of(check: CheckRecord) -> list[float]:
-    """Return the limits that a check was compared with.
-
-    Example:
-        >>> limits_of({"claims": ["> 0.5", "< 1e-05", "never"]})
-        [0.5, 1e-05]
-    """
-    found = (_LIMIT.fullmatch(claim) for claim in check["claims"])
-    return [float(limit[1]) for limit in found if limit]
-
-
 def score_of(check: CheckRecord) -> str:
     """Write a score with as many decimals as set it apart from its limits.
 
     Example:
-        >>> score_of({"score": 0.7999, "claims": ["> 0.8"]}), score_of({"score": None})
-        ('0.7999', 'undefined')
+        >>> score_of({"score": 0.7999, "claims": ["> 0.8"]})
+        '0.7999'
     """
-    score = check["score"]
-    if score is None:
-        return number(None)
-    limits = [limit for limit in limits_of(check) if limit != score]
-    texts = (f"{score + 0.0:.{decimals}f}" for decimals in range(2, 17))
-    return next((text for text in texts if float(text) not in limits), repr(score))
+    return exact(check["score"], [limit for _, limit in limits_of(check)])
 
 
 def probability(value: float | None) -> str:
@@ -168,9 +155,11 @@ def _environment() -> Environment:
     )
     own = (amount, breakable, spent, date_of, opening, score_of, probability, number, counted)
     environment.filters.update({function.__name__: function for function in own})
-    environment.filters |= {"reading": svg.reading, "zip": zip}
+    environment.filters |= {"reading": svg.reading, "sum_of": sum_of, "zip": zip}
     environment.globals.update(
         svg=svg,
+        gate_svg=gate_svg,
+        words=gate_words,
         heatmaps=heatmaps,
         claim_of=claim_of,
         failed=failed,

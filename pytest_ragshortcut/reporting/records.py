@@ -25,9 +25,9 @@ from pytest_ragshortcut.reporting.schema import (
 
 
 def key_of(test: str, record: Mapping[str, Any]) -> str:
-    """Name a check by its test, its case and which reliance it is, as baselines do."""
+    """Name a check by its test, its model, its case and which reliance it is."""
     kind = "" if record["kind"] == "context" else f" | {record['kind']}"
-    return f"{test} | {record['case']}{kind}"
+    return f"{test} | {record['model']} | {record['case']}{kind}"
 
 
 def record_of(reliance: Reliance, *, check: str) -> CheckRecord:
@@ -65,6 +65,7 @@ def record_of(reliance: Reliance, *, check: str) -> CheckRecord:
         "claims": [],
         "held": True,
         "work": {"seconds": 0.0, "forwards": None, "remembered": 0, "computed": 0},
+        "spread": None,
         "explanation": None,
         "unexplained": "",
         "notes": {},

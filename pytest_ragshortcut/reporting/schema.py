@@ -9,6 +9,16 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
+from pytest_ragshortcut.reporting.gate_schema import (
+    GateRecord,
+    PropertyRecord,
+    RegressionRecord,
+    WaiverRecord,
+)
+from pytest_ragshortcut.stored.readings import ReadingRecord
+
+__all__ = ["GateRecord", "PropertyRecord", "ReadingRecord", "RegressionRecord", "WaiverRecord"]
+
 SCHEMA = 1
 
 Numbers = list[float | None]
@@ -136,11 +146,30 @@ class CheckRecord(TypedDict):
     """What it was compared with, '> 0.8' say."""
     held: bool
     work: WorkRecord
+    spread: float | None
+    """By how much the score moves when it is measured again, alone and beside others; None where
+    it was not."""
     explanation: ExplanationRecord | None
     """None where nobody asked for one, or where `unexplained` says why there is none."""
     unexplained: str
     notes: dict[str, str]
     """What hooks of the project's own added."""
+
+
+class HuntRecord(TypedDict):
+    """What a property-based test drew, and what it spent."""
+
+    n_examples: int
+    """How often its body ran, smaller examples of a failure included."""
+    n_cases: int
+    """How many different cases its checks asked about."""
+    forwards: float
+    """Spent by its checks, in plain forwards."""
+    seconds: float
+    ended: str
+    """Which budget ended it before its time; empty where none did."""
+    share: str
+    """What was found of the share of examples that hold; empty where all were to hold."""
 
 
 class TestRecord(TypedDict):
@@ -154,11 +183,13 @@ class TestRecord(TypedDict):
     """Its file, relative to where pytest was started."""
     line: int
     """The line its function starts at, from 1."""
-    outcome: Literal["passed", "failed"]
+    outcome: Literal["passed", "failed", "skipped"]
     seconds: float
     n_checks: int
     """How many checks it made; those kept in `checks` may be fewer."""
     checks: list[CheckRecord]
+    hunt: HuntRecord | None
+    """None where the test is not property-based."""
 
 
 class ModelRecord(TypedDict):
@@ -167,6 +198,16 @@ class ModelRecord(TypedDict):
     name: str
     fingerprint: str
     """Twelve hex digits of the content of weights, tokenizer and configuration."""
+    weights: str
+    """Twelve hex digits of the weights alone, and so on; empty where there is nothing of it, or
+    nothing that has a content to compare."""
+    tokenizer: str
+    chat_template: str
+    config: str
+    quantization: str
+    """The quantization method; empty where there is none."""
+    libraries: dict[str, str]
+    """Library -> the version that ran the model."""
     device: str
     dtype: str
     attention: str
@@ -192,3 +233,5 @@ class Report(TypedDict):
     tests: list[TestRecord]
     notes: list[str]
     """What there is to say of how models were run."""
+    gate: GateRecord | None
+    """None where nobody asked for one."""

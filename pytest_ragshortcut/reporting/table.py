@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 
+from pytest_ragshortcut.core.words import counted
 from pytest_ragshortcut.reporting.cells import cut, visible
 from pytest_ragshortcut.reporting.records import key_of
-from pytest_ragshortcut.reporting.schema import CheckRecord, Report, TestRecord
+from pytest_ragshortcut.reporting.schema import CheckRecord, HuntRecord, Report, TestRecord
 from pytest_ragshortcut.reporting.text import number
 from pytest_ragshortcut.reporting.totals import totals_of
-from pytest_ragshortcut.reporting.worst import claim_of, failed, worst_first
+from pytest_ragshortcut.reporting.worst import claim_of, failed, rank_of, worst_first
 
 # What stands in each evidence column; a probe that was not run leaves its column empty.
 _EVIDENCE = (
@@ -26,6 +27,8 @@ _TEXTS = frozenset({"test", "interval", "verdict", "claim", "model"})
 _ROOMY_NAME, _MIN_NAME = 24, 16
 # A test of more checks than this shows its worst alone.
 _MAX_ROWS = 3
+_MANY_ROWS, _N_WORST = 40, 10
+"""More rows than this are not all shown: those that failed, and so many at least."""
 _SLOW_SECONDS = 1.0
 
 
@@ -54,6 +57,15 @@ def rows_of(test: TestRecord, changes: Mapping[str, float] | None = None) -> lis
     return [
         Row(name, check, stands_for, (changes or {}).get(key_of(name, check))) for check in shown
     ]
+
+
+def worth_showing(rows: Sequence[Row]) -> list[Row]:
+    """Choose, of very many rows, those that failed and the worst of the others, in their order."""
+    if len(rows) <= _MANY_ROWS:
+        return list(rows)
+    order = sorted(range(len(rows)), key=lambda place: (_badness(rows[place]), place))
+    n_failed = sum(failed(row.check) for row in rows)
+    return [rows[place] for place in sorted(order[: max(n_failed, _N_WORST)])]
 
 
 def table(rows: Sequence[Row], *, width: int) -> list[str]:
@@ -103,7 +115,21 @@ def summary_lines(report: Report, *, width: int, n_slowest: int = 3) -> list[str
     if slowest:
         lines.append("slowest:")
     named = [f"{seconds:7.1f} s  {visible(name)}" for seconds, name in slowest]
-    return lines + [cut(line, width) for line in named]
+    lines += [cut(line, width) for line in named]
+    hunts = [(test["hunt"], test["id"]) for test in report["tests"] if test["hunt"]]
+    if hunts:
+        lines.append("property-based:")
+    return lines + [line for hunt in hunts for line in _hunt_lines(*hunt, width=width)]
+
+
+def _hunt_lines(hunt: HuntRecord, test: str, *, width: int) -> Iterator[str]:
+    yield cut(f"    {visible(test)}", width)
+    each = hunt["forwards"] / max(hunt["n_examples"], 1)
+    drawn = f"{counted(hunt['n_examples'], 'example')}, {counted(hunt['n_cases'], 'case')}"
+    ended = f"ended early: {hunt['ended']} is spent" if hunt["ended"] else ""
+    indent = " " * 8
+    for said in (f"{drawn}, {each:.1f} forwards an example", hunt["share"], ended):
+        yield from wrap(said, width, initial_indent=indent, subsequent_indent=indent)
 
 
 def interval_of(check: CheckRecord) -> str:
@@ -115,6 +141,12 @@ def interval_of(check: CheckRecord) -> str:
     """
     ends = [number(end) for end in check["interval"] if end is not None]
     return f"[{', '.join(ends)}]" if ends else ""
+
+
+def _badness(row: Row) -> tuple[bool, float, tuple[bool, bool, float]]:
+    change = 0.0 if row.change is None else row.change
+    turned = -change if row.check["kind"] == "parametric" else change
+    return not failed(row.check), turned, rank_of(row.check)
 
 
 def _readings(row: Row) -> list[str]:

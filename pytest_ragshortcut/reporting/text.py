@@ -6,7 +6,7 @@ Plain text without colour: it travels into logs, JUnit files and other tools.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from pytest_ragshortcut.core.reliance import SENTENCES, Verdict
@@ -77,7 +77,7 @@ def _headline(check: CheckRecord, claim: tuple[str, float] | None) -> str:
     if claim is None:
         return f"{check['kind']} reliance {number(check['score'])}{spread}: {check['verdict']}"
     sign, limit = claim
-    score = _exact(check["score"], limit)
+    score = exact(check["score"], [limit])
     # Rounded, a limit beside the score might seem to be on its other side.
     shown = f"{limit:g}" if float(f"{limit:g}") == limit else repr(limit)
     return f"{check['kind']} reliance {score} is not {sign} {shown}{spread}"
@@ -88,12 +88,23 @@ def _spread(check: CheckRecord) -> str:
     return "" if low is None else f"substitutes: {number(low)} to {number(high)}"
 
 
-def _exact(score: float | None, limit: float) -> str:
-    """Write a score with as many decimals as set it apart from its limit."""
+def exact(score: float | None, limits: Sequence[float]) -> str:
+    """Write a score with as many decimals as keep it on its own side of its limits.
+
+    Example:
+        >>> exact(0.7999, [0.8, 0.2]), exact(0.8, [0.8]), exact(None, [])
+        ('0.7999', '0.80', 'undefined')
+        >>> exact(-0.00390625, [-0.0039])
+        '-0.004'
+    """
     if score is None:
-        return "undefined"
-    texts = (f"{score:.{decimals}f}" for decimals in range(2, 17))
-    return next((t for t in texts if score == limit or float(t) != limit), repr(score))
+        return number(None)
+
+    def sides(at: float) -> list[tuple[bool, bool]]:
+        return [(at > limit, at < limit) for limit in limits]
+
+    texts = (f"{score + 0.0:.{decimals}f}" for decimals in range(2, 17))
+    return next((text for text in texts if sides(float(text)) == sides(score)), repr(score))
 
 
 def _verdict(check: CheckRecord) -> Iterator[str]:

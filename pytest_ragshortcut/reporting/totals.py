@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from pytest_ragshortcut.core.words import counted
 from pytest_ragshortcut.reporting.schema import Report
 from pytest_ragshortcut.reporting.worst import failed
 
@@ -23,8 +25,9 @@ class Totals:
     n_undefined: int
     """How many have no score."""
     forwards: float | None
-    """None where no check says."""
-    seconds: float
+    """None where no check says, or a float cannot hold what they say together."""
+    seconds: float | None
+    """None where a float cannot hold it."""
     n_remembered: int
     n_readings: int
     """Remembered and computed."""
@@ -39,8 +42,9 @@ class Totals:
     def spent(self) -> str:
         """What they cost."""
         forwards = "" if self.forwards is None else f"{counted(round(self.forwards), 'forward')}, "
+        seconds = "unknown time" if self.seconds is None else f"{self.seconds:.1f} s"
         read = f"; {self.n_remembered} of {counted(self.n_readings, 'reading')} remembered"
-        return f"{forwards}{self.seconds:.1f} s{read if self.n_readings else ''}"
+        return f"{forwards}{seconds}{read if self.n_readings else ''}"
 
 
 def totals_of(report: Report) -> Totals:
@@ -60,18 +64,19 @@ def totals_of(report: Report) -> Totals:
         verdicts=dict(Counter(check["verdict"] for check in checks).most_common()),
         n_failed=sum(map(failed, checks)),
         n_undefined=sum(check["score"] is None for check in checks),
-        forwards=sum(forwards) if forwards else None,
-        seconds=sum(each["seconds"] for each in work),
+        forwards=sum_of(forwards) if forwards else None,
+        seconds=sum_of(each["seconds"] for each in work),
         n_remembered=n_remembered,
         n_readings=n_remembered + sum(each["computed"] for each in work),
     )
 
 
-def counted(n: int, noun: str) -> str:
-    """Write how many there are of something.
+def sum_of(numbers: Iterable[float]) -> float | None:
+    """Add up; None where a float cannot hold the sum.
 
     Example:
-        >>> counted(1, "check"), counted(1200, "check")
-        ('1 check', '1,200 checks')
+        >>> sum_of([]), sum_of([0.5, 0.25]), sum_of([1e308, 1e308])
+        (0, 0.75, None)
     """
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+    total = sum(numbers)
+    return total if math.isfinite(total) else None

@@ -30,6 +30,17 @@ def claim_of(check: CheckRecord) -> str:
     return ", ".join(check["claims"]) or "never compared"
 
 
+def limits_of(check: CheckRecord) -> list[tuple[str, float]]:
+    """Return what a check was compared with: '>' or '<', whether or not equal will do, and a limit.
+
+    Example:
+        >>> limits_of({"claims": ["> 0.5", "<= 1e-05", "never"]})
+        [('>', 0.5), ('<', 1e-05)]
+    """
+    found = [limit for claim in check["claims"] if (limit := _LIMIT.fullmatch(claim))]
+    return [(sign, float(limit)) for sign, limit in (each.groups() for each in found)]
+
+
 def margin_of(check: CheckRecord) -> float | None:
     """Return how far the score is on the right side of the tightest limit; negative if it is not.
 
@@ -42,9 +53,8 @@ def margin_of(check: CheckRecord) -> float | None:
     score = check["score"]
     if score is None:
         return None
-    found = [limit for claim in check["claims"] if (limit := _LIMIT.fullmatch(claim))]
-    limits = [(sign, float(limit)) for sign, limit in (each.groups() for each in found)]
-    return min((score - at if sign == ">" else at - score for sign, at in limits), default=None)
+    margins = (score - at if sign == ">" else at - score for sign, at in limits_of(check))
+    return min(margins, default=None)
 
 
 def rank_of(check: CheckRecord) -> tuple[bool, bool, float]:

@@ -17,24 +17,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn_cases import CASES, TEXT
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ragshortcut.core.casefiles import cases_from, read_cases
 from pytest_ragshortcut.core.cases import RagCase
 
-TEXT = st.text(min_size=1, max_size=20).filter(str.strip)
-OPTIONAL = st.none() | TEXT
-CASES = st.builds(
-    RagCase,
-    TEXT,
-    TEXT | st.lists(TEXT, min_size=1, max_size=3),
-    answer=OPTIONAL,
-    subject=OPTIONAL,
-    context_answer=OPTIONAL,
-    memory_answer=OPTIONAL,
-    substitutes=st.none() | st.lists(TEXT, max_size=3),
-)
 # In a cell a text with a bracket in front may be a list.
 CELLS = CASES.filter(lambda c: not isinstance(c.context, str) or c.context.lstrip()[0] != "[")
 BORN: dict[str, Any] = {"question": "Where was Bo Reed born?", "context": "In Cork."}

@@ -6,25 +6,13 @@ from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import pytest
+from drawn_cases import CASES
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ragshortcut.core.cases import RagCase, as_case
 from pytest_ragshortcut.core.spans import occurrences
 from pytest_ragshortcut.errors import EmptyTextError, SpanNotFoundError
-
-TEXT = st.text(min_size=1, max_size=30).filter(str.strip)
-OPTIONAL = st.none() | TEXT
-CASES = st.builds(
-    RagCase,
-    TEXT,
-    TEXT | st.lists(TEXT, min_size=1, max_size=3),
-    answer=OPTIONAL,
-    subject=OPTIONAL,
-    context_answer=OPTIONAL,
-    memory_answer=OPTIONAL,
-    substitutes=st.none() | st.lists(TEXT, max_size=3),
-)
 
 
 @given(CASES)

@@ -47,6 +47,18 @@ def test_the_red_suite_is_green_on_a_model_that_reads() -> None:
     assert _run("example_suites/meant_to_fail", "--rag-model", "embedded:reader").returncode == 0
 
 
+def test_planted_defects_are_found_and_shrunk_to_what_matters() -> None:
+    done = _run("example_suites/fuzzing/meant_to_fail", "--rag-probes=none")
+    assert done.returncode == 1
+    assert "3 failed" in done.stdout
+    for context in (
+        "('# Overview\\nEavan Boland was born in Cork.',)",
+        "('Eavan Boland was born in Cork.', 'Eavan Boland was born in Cork.')",
+        "('The museum opens at nine every morning.', 'Eavan Boland was born in Cork.')",
+    ):
+        assert f"@example(context={context})" in done.stdout
+
+
 @pytest.mark.parametrize("family", ["gpt2", "phi", "qwen2", "gpt_neox", "gemma"])
 def test_suites_run_on_a_checkpoint_of_another_architecture(
     family: str, tmp_path: Path, checkpoint: object

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -23,6 +25,7 @@ from pytest_ragshortcut.models import embedded, loading
 from pytest_ragshortcut.models import fingerprint as module
 from pytest_ragshortcut.models.architectures import map_architecture
 from pytest_ragshortcut.models.fingerprint import (
+    Content,
     content_of,
     fingerprint,
     is_hooked,
@@ -34,7 +37,7 @@ TOKENIZER = tiny.byte_level_tokenizer()
 
 
 def printed(model: PreTrainedModel, tokenizer: Any = TOKENIZER) -> str | None:
-    content = content_of(model, tokenizer)
+    content = content_of(model, tokenizer).whole
     return content and fingerprint(model, content)
 
 
@@ -243,8 +246,185 @@ def test_a_checkpoint_has_one_fingerprint_wherever_and_whenever_it_is_loaded(
         check=True,
         env=dict(os.environ, PYTHONHASHSEED="7"),
     )
-    assert done.stdout.strip() == here
-    assert here != content_of(*loading.load("embedded:memoriser", **options))
+    assert done.stdout.strip() == str(here)
+    other = content_of(*loading.load("embedded:memoriser", **options))
+    assert parts_that_differ(here, other) == {"whole", "weights"}
+
+
+def parts_that_differ(one: Content, other: Content) -> set[str]:
+    return {part for part in vars(one) if getattr(one, part) != getattr(other, part)}
+
+
+def _turn_a_weight(model: Any, _: Any) -> None:
+    model.lm_head.weight.data[-1, -1] += 1
+
+
+def _turn_a_saved_buffer(model: Any, _: Any) -> None:
+    model.saved += 1
+
+
+def _turn_a_buffer_made_from_the_configuration(model: Any, _: Any) -> None:
+    model.model.rotary_emb.inv_freq[0] *= 2
+
+
+def _recast_all(model: Any, _: Any) -> None:
+    model.to(torch.float32)
+
+
+def _scale_an_adapter(model: Any, _: Any) -> None:
+    model.lm_head.scaling = {"first": 2.0}
+
+
+def _say_it_otherwise(_: Any, tokenizer: Any) -> None:
+    tokenizer.chat_template = "{{ messages[0].content }}, without content"
+
+
+def _have_several_templates(_: Any, tokenizer: Any) -> None:
+    tokenizer.chat_template = {"default": "{{ messages }}", "tool_use": "{{ tools }}"}
+
+
+def _add_a_token(_: Any, tokenizer: Any) -> None:
+    tokenizer.add_tokens(["without content"])
+
+
+def _end_with_another_token(_: Any, tokenizer: Any) -> None:
+    tokenizer.eos_token = "a"
+
+
+def _cut_long_texts_and_fill_short_ones(_: Any, tokenizer: Any) -> None:
+    tokenizer.backend_tokenizer.enable_truncation(8)
+    tokenizer.backend_tokenizer.enable_padding()
+
+
+def _set_another_value(model: Any, _: Any) -> None:
+    model.config.rms_norm_eps *= 2
+
+
+def _end_answers_elsewhere(model: Any, _: Any) -> None:
+    model.generation_config.eos_token_id = 3
+
+
+def _attend_otherwise(model: Any, _: Any) -> None:
+    model.set_attn_implementation("eager")
+
+
+def _move_the_folder(model: Any, tokenizer: Any) -> None:
+    model.config._name_or_path = model.name_or_path = tokenizer.name_or_path = "/somewhere/else"
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (_turn_a_weight, "weights"), (_turn_a_saved_buffer, "weights"), (_recast_all, "weights"),
+        (_scale_an_adapter, "weights"), (_say_it_otherwise, "chat_template"),
+        (_have_several_templates, "chat_template"), (_add_a_token, "tokenizer"),
+        (_end_with_another_token, "tokenizer"), (_set_another_value, "config"),
+        (_end_answers_elsewhere, "config"), (_turn_a_buffer_made_from_the_configuration, "whole"),
+        (_attend_otherwise, "whole"), (_move_the_folder, None),
+        (_cut_long_texts_and_fill_short_ones, None),
+    ],
+)  # fmt: skip
+def test_each_part_is_of_its_own_content_alone(
+    change: Callable[[Any, Any], None], part: str | None
+) -> None:
+    model, tokenizer = tiny.fresh("llama"), copy.deepcopy(TOKENIZER)
+    tokenizer.chat_template = "{{ messages[0].content }}"
+    model.register_buffer("saved", torch.zeros(1))
+    before = content_of(model, tokenizer)
+    assert all(len(digest or "") == 64 for digest in vars(before).values())
+    change(model, tokenizer)
+    after = content_of(model, tokenizer)
+    assert after.whole is not None
+    assert parts_that_differ(before, after) == ({part, "whole"} if part else set())
+
+
+@pytest.mark.parametrize("options", [{"rms_norm_eps": 0.1}, {"rope_theta": 100.0}])
+def test_the_same_weights_under_another_configuration_are_the_same(options: Any) -> None:
+    given = "rms_norm_eps" in options
+    options = options if given else {"rope_parameters": {"rope_type": "default", **options}}
+    one, other = tiny.fresh("llama"), tiny.fresh("llama", **options)
+    frequencies = [model.model.rotary_emb.inv_freq for model in (one, other)]
+    assert torch.equal(*frequencies) == given
+    found = parts_that_differ(content_of(one, TOKENIZER), content_of(other, TOKENIZER))
+    assert found == {"whole", "config"}
+
+
+TEMPLATES = st.none() | st.text(max_size=3)
+TEMPLATES |= st.dictionaries(st.text("ab", max_size=2), st.text("ab", max_size=2), max_size=2)
+
+
+@given(one=TEMPLATES, other=TEMPLATES)
+def test_chat_templates_are_alike_where_they_are_equal(one: Any, other: Any) -> None:
+    model, tokenizer = tiny.model("gpt2"), copy.deepcopy(TOKENIZER)
+    found = []
+    for template in (one, other):
+        tokenizer.chat_template = template
+        found.append(content_of(model, tokenizer))
+        assert (found[-1].chat_template == "") == (not template)
+    differ = (one or None) != (other or None)
+    assert parts_that_differ(*found) == ({"whole", "chat_template"} if differ else set())
+
+
+def _hook_a_layer(model: Any) -> None:
+    model.model.layers[0].register_forward_hook(lambda *_: None)
+
+
+def _put_a_forward_over_another(model: Any) -> None:
+    model.model.forward = model.model.forward
+
+
+def _offload_a_weight(model: Any) -> None:
+    model.lm_head.weight = nn.Parameter(torch.empty_like(model.lm_head.weight, device="meta"))
+
+
+def _offload_a_buffer(model: Any) -> None:
+    model.model.rotary_emb.inv_freq = model.model.rotary_emb.inv_freq.to("meta")
+
+
+@pytest.mark.parametrize(
+    ("change", "weights_are_known"),
+    [
+        (_hook_a_layer, False), (_put_a_forward_over_another, False), (_offload_a_weight, False),
+        (_offload_a_buffer, True),
+    ],
+)  # fmt: skip
+def test_parts_that_can_be_compared_still_are(
+    change: Callable[[Any], None], weights_are_known: bool
+) -> None:
+    model = tiny.fresh("llama")
+    before = content_of(model, TOKENIZER)
+    change(model)
+    after = content_of(model, TOKENIZER)
+    assert after.whole is None
+    assert after.weights == (before.weights if weights_are_known else "")
+    assert parts_that_differ(before, after) == {"whole"} | (
+        set() if weights_are_known else {"weights"}
+    )
+
+
+def test_a_tokenizer_that_keeps_its_rules_to_itself_is_like_no_other() -> None:
+    slow = copy.deepcopy(TOKENIZER)
+    slow._tokenizer = None
+    content = content_of(tiny.model("llama"), slow)
+    assert (content.whole, content.tokenizer) == (None, "")
+    assert content.weights == content_of(tiny.model("llama"), TOKENIZER).weights
+
+
+def test_every_weight_is_read_once_and_none_behind_a_hook(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[int] = []
+    content = module._content
+    monkeypatch.setattr(module, "_content", lambda t: read.append(t.data_ptr()) or content(t))
+    model = tiny.fresh("llama", tie_word_embeddings=True)
+    model.register_buffer("saved", torch.zeros(1))
+    content_of(model, TOKENIZER)
+    held = {tensor.data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    assert sorted(read) == sorted(held)
+    read.clear()
+    _hook_a_layer(model)
+    content_of(model, TOKENIZER)
+    assert set(read) == {tensor.data_ptr() for tensor in model.buffers()} - {model.saved.data_ptr()}
 
 
 class Adapter(nn.Module):

@@ -21,7 +21,10 @@ Run = Callable[..., pytest.RunResult]
 def imported() -> None:
     """Import all that a run needs before pytester looks: it drops what a run imports anew."""
     from pytest_ragshortcut import RagCase, RagModel, context_reliance, contexts
+    from pytest_ragshortcut.strategies import ahead, examples
 
+    assert ahead
+    assert examples
     contexts("a Rome", answer="Rome")
     model = RagModel.from_pretrained("embedded:reader")
     context_reliance(model, RagCase("Where was Ada born?", "Ada was born in Rome."))

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from calibration import pictures, run, seeds, tables
 
+from pytest_ragshortcut.baselines.claims import Pair
+from pytest_ragshortcut.baselines.decision import Outcome, judge
+from pytest_ragshortcut.baselines.policy import Policy
 from pytest_ragshortcut.config import option_table
 from pytest_ragshortcut.models import embedded
 
@@ -54,9 +57,42 @@ def test_the_option_table_is_the_programs() -> None:
     assert _marked("options").strip().splitlines()[2:] == rows
 
 
+def test_so_many_cases_show_that_a_property_is_no_worse() -> None:
+    rows = [line.strip("|").split("|") for line in _marked("sizes").strip().splitlines()[2:]]
+    for margin, *needed in ([float(cell) for cell in row] for row in rows):
+        for n_lost, n in enumerate(map(int, needed)):
+            passes = [_passes(n - fewer, n_lost, margin) for fewer in (0, 1)]
+            assert passes == [True, False]
+
+
+def _passes(n: int, n_lost: int, margin: float) -> bool:
+    pairs = [Pair(1.0, 0.0)] * n_lost + [Pair(1.0, 1.0)] * (n - n_lost)
+    return judge({"test": pairs}, Policy(margin), tolerance=0.0)[0].outcome is Outcome.PASS
+
+
 def test_the_table_of_embedded_models_is_what_was_measured() -> None:
     assert _marked("spec").strip() == seeds.shipped(seeds.read_stored())
     assert {row["model"] for row in seeds.read_stored()} >= set(embedded.NAMES)
+
+
+SHOWN_OF_HUNTS = (
+    "defect", "what the model does", "found", "examples to find it", "contexts to shrink it",
+    "sentences left",
+)  # fmt: skip
+
+
+def hunts_table(results: str) -> str:
+    """Take the columns of the first table that a reader of the README needs."""
+    lines = [line for line in results.split("\n\n")[3].splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    columns = [rows[0].index(name) for name in SHOWN_OF_HUNTS]
+    rows[1] = ["---"] * len(rows[0])
+    return "\n".join("| " + " | ".join(row[c] for c in columns) + " |" for row in rows)
+
+
+def test_the_table_of_hunts_is_what_was_measured() -> None:
+    results = ROOT.joinpath("tests/benchmarks/results/hunts.md").read_text(encoding="utf-8")
+    assert _marked("hunts").strip() == hunts_table(results)
 
 
 def test_the_page_on_planted_models_shows_what_is_kept() -> None:

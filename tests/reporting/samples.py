@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from pytest_ragshortcut.reporting.schema import (
     SCHEMA,
     CheckRecord,
     ExplanationRecord,
+    GateRecord,
     ModelRecord,
+    ReadingRecord,
     Report,
     TestRecord,
 )
@@ -126,6 +130,7 @@ def check(
         "claims": list(claims),
         "held": held,
         "work": {"seconds": seconds, "forwards": 5.1, "remembered": 2, "computed": 9},
+        "spread": 1e-06,
         "explanation": explanation() if explained else None,
         "unexplained": "",
         "notes": {"ticket": "RAG-17"},
@@ -144,6 +149,7 @@ def of_test(name: str = "test_it", *checks: CheckRecord, outcome: str = "failed"
         "seconds": 1.5,
         "n_checks": len(made),
         "checks": list(made),
+        "hunt": None,
     }
 
 
@@ -152,6 +158,12 @@ def model(name: str = "embedded:reader") -> ModelRecord:
     return {
         "name": name,
         "fingerprint": "0123456789ab",
+        "weights": "23456789abcd",
+        "tokenizer": "3456789abcde",
+        "chat_template": "",
+        "config": "456789abcdef",
+        "quantization": "",
+        "libraries": {"torch": "2.13.0", "transformers": "5.23.0"},
         "device": "cpu",
         "dtype": "float32",
         "attention": "sdpa",
@@ -173,4 +185,103 @@ def report(*tests: TestRecord) -> Report:
         "models": [model()],
         "tests": list(tests or (of_test(),)),
         "notes": [],
+        "gate": None,
     }
+
+
+def reading(score: float | None = 1.0, verdict: str = "SHORTCUT") -> ReadingRecord:
+    """Make what a baseline keeps of a check."""
+    return {
+        "score": score,
+        "interval": [score, score],
+        "verdict": verdict,
+        "answer": "Cork" if verdict == "SHORTCUT" else "Dublin",
+        "context_answer": "Cork",
+        "memory_answer": "Dublin",
+        "readings": {"swap: follow": score, "knockout attribute -> answer": -0.5},
+    }
+
+
+def gate(*, passes: bool = False) -> GateRecord:
+    """Make a gate of two properties, with a regression, a waived one and a warning."""
+    case = "RagCase('Where was Ada born?', ('Ada was born in Cork.',))"
+    regression = {
+        "property": "test_release.py::test_it, context",
+        "model": "./candidate",
+        "test": "test_release.py::test_it[ada]",
+        "command": 'pytest "test_release.py::test_it[ada]"',
+        "case": case,
+        "kind": "context",
+        "question": "Where was Ada born?",
+        "change": -0.75,
+        "old": reading(),
+        "new": reading(0.25, "MEMORY"),
+        "waived": "",
+    }
+    undefined = {**regression, "change": None, "new": reading(None, "UNGROUNDED")}
+    waived = {**regression, "test": "test_release.py::test_it[bob]", "waived": "RAG-17: old name"}
+    fell = {
+        "name": "test_release.py::test_it, context",
+        "model": "./candidate",
+        "baseline_model": "./released",
+        "outcome": "PASS" if passes else "FAIL",
+        "decides": True,
+        "sentence": "unchanged on average; "
+        "0 of 40 cases fell by more than 0.05, which still allows 8.8 %"
+        if passes
+        else "reads 0.19 less, at least 0.11 less with 95 % confidence: more than 0.05",
+        "n_cases": 40,
+        "n_left_out": 1,
+        "baseline": 0.98,
+        "candidate": 0.79,
+        "change": -0.19,
+        "change_interval": [-0.31, -0.11],
+        "candidate_interval": [0.61, 0.9],
+        "n_regressed": 9,
+        "regressed_interval": [0.108, 0.385],
+        "n_more": 0,
+    }
+    unclear = {
+        **fell,
+        "name": "test_release.py::test_other, parametric",
+        "outcome": "PASS" if passes else "INCONCLUSIVE",
+        "decides": False,
+        "sentence": "unchanged on average, but 12 cases still allow 0.27 less; "
+        "about 60 more cases like these would decide",
+        "n_cases": 12,
+        "n_left_out": 0,
+        "candidate": 0.98,
+        "change": 0.0,
+        "change_interval": [-0.27, 0.27],
+        "n_regressed": 0,
+        "regressed_interval": [0.0, 0.265],
+        "n_more": 60,
+    }
+    made: Any = {
+        "outcome": "PASS" if passes else "FAIL",
+        "passes": passes,
+        "sentence": "2 properties are no worse"
+        if passes
+        else "1 of 2 properties is shown to be worse: test_release.py::test_it, context",
+        "action": "Release it" if passes else "Look at the regressions below, the worst first",
+        "policy": "margin:0.05, floor:0.8, confidence:0.95, inconclusive:fail",
+        "baseline": "rag-baselines/released.json",
+        "confidence": 0.95,
+        "margin": 0.05,
+        "floor": 0.8,
+        "tolerance": 0.0001,
+        "properties": [fell, unclear],
+        "regressions": [waived] if passes else [undefined, regression, waived],
+        "waivers": [
+            {
+                "test": "test_release.py::test_it[bob]",
+                "case": "",
+                "reason": "RAG-17: old name",
+                "expires": "2027-01-31",
+                "is_expired": False,
+                "n_cases": 1,
+            }
+        ],
+        "warnings": ["the device was cuda:0 and is cpu"],
+    }
+    return cast("GateRecord", made)

@@ -12,9 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reporting import drawn, samples
 
-from pytest_ragshortcut.reporting import github, schema
+from pytest_ragshortcut.reporting import gate_markdown, github, markdown, schema
 from pytest_ragshortcut.reporting.characters import portable
-from pytest_ragshortcut.reporting.github import failure_annotations, step_summary
+from pytest_ragshortcut.reporting.github import (
+    failure_annotations,
+    gate_annotations,
+    step_summary,
+)
 
 OURS = {"details", "summary", "p", "table", "tr", "th", "td", "code"}
 
@@ -67,6 +71,20 @@ MODELS = "| model | fingerprint | device | dtype | attention | executor | layers
 MODELS += "| parameters | copies |"
 
 
+PROPERTIES = "| property | cases | baseline | candidate | change | interval | fell "
+PROPERTIES += "| outcome | why |"
+
+
+def _halves(text: str) -> tuple[str, str]:
+    """What is said of the gate, and what of the checks."""
+    gate, _, checks = f"\n{text}".rpartition("\n## Reliance\n\n")
+    return gate, checks
+
+
+def _fell(gate: schema.GateRecord | None) -> list[schema.RegressionRecord]:
+    return [each for each in gate["regressions"] if not each["waived"]] if gate else []
+
+
 def _all(report: schema.Report) -> list[tuple[schema.TestRecord, schema.CheckRecord]]:
     return [(test, check) for test in report["tests"] for check in test["checks"]]
 
@@ -75,8 +93,11 @@ def _fails(check: schema.CheckRecord) -> bool:
     return not check["held"] or not check["claims"]
 
 
-def test_the_examples_hold() -> None:
-    assert not doctest.testmod(github).failed
+@pytest.mark.parametrize("module", [github, gate_markdown, markdown])
+def test_the_examples_hold(module: object) -> None:
+    results = doctest.testmod(module)
+    assert results.attempted
+    assert not results.failed
 
 
 @settings(max_examples=40)
@@ -96,6 +117,13 @@ def test_nothing_that_a_user_wrote_breaks_out_of_its_place(report: schema.Report
     assert [row[0] for row in _rows(text, MODELS)] == [
         portable(m["name"]) for m in report["models"]
     ]
+    properties = report["gate"]["properties"] if report["gate"] else []
+    rows = _rows(text, PROPERTIES)
+    assert len(rows) == len(properties)
+    for each, row in zip(properties, rows, strict=True):
+        assert row[0].startswith(portable(each["name"]))
+        assert row[7].startswith(each["outcome"])
+        assert row[8].startswith(portable(each["sentence"]))
 
 
 @settings(max_examples=40)
@@ -104,10 +132,17 @@ def test_every_failed_check_is_explained_in_a_block_without_an_empty_line(
     report: schema.Report,
 ) -> None:
     """An empty line would end the HTML, and what follows would be read as Markdown."""
-    text = step_summary(report, limit=10**9)
+    of_gate, text = _halves(step_summary(report, limit=10**9))
     blocks = re.findall(r"(?<=\n\n)<details>.*?</details>\n", text, flags=re.DOTALL)
     failing = [check for _, check in _all(report) if _fails(check)]
     assert len(blocks) == _Tags(text).seen.count("details") == len(failing)
+    fell = _fell(report["gate"])
+    gates = re.findall(r"(?<=\n\n)<details>.*?</details>\n", of_gate, flags=re.DOTALL)
+    assert len(gates) == _Tags(of_gate).seen.count("details") == len(fell)
+    assert all("\n\n" not in block for block in gates)
+    for each, block in zip(fell, gates, strict=True):
+        said = [each["question"], each["new"]["answer"], *each["old"]["readings"], each["command"]]
+        assert all(portable(part) in html.unescape(block) for part in said)
     assert all("\n\n" not in block for block in blocks)
     shown = html.unescape("".join(blocks))
     for check in failing:
@@ -192,6 +227,118 @@ def test_a_megabyte_of_passages_still_fits_a_default_summary() -> None:
     assert len(_rows(text, CHECKS)) == _Tags(text).seen.count("details") == 2
 
 
+# --- The gate
+
+
+def _gated(*tests: schema.TestRecord, passes: bool = False) -> schema.Report:
+    return samples.report(*tests) | {"gate": samples.gate(passes=passes)}
+
+
+def test_the_gate_comes_first_and_reliance_is_a_heading_of_its_own() -> None:
+    text = step_summary(_gated())
+    assert text.startswith(
+        "## Release gate: FAIL, <code>./candidate against ./released</code>\n\n<p>1 of 2 properties"
+    )
+    assert "</p>\n\n## Reliance\n\n1 check, 1 failed" in text
+    assert step_summary(samples.report()).startswith("## Reliance\n\n1 check")
+
+
+def test_a_gates_parts_stand_in_order() -> None:
+    report = _gated()
+    report["gate"]["waivers"].append(
+        report["gate"]["waivers"][0] | {"is_expired": True, "expires": "2025-12-31"}
+    )
+    text = html.unescape(re.sub(r"<[^>]*>", "", step_summary(report)))
+    parts = [
+        "1 of 2 properties is shown to be worse: test_release.py::test_it, context",
+        "To do: Look at the regressions below, the worst first",
+        "| test_release.py::test_it, context | 40 | 0.98 | 0.79 | -0.19 | [-0.31, -0.11] "
+        "| 9, allows 10.8 % to 38.5 % | FAIL | reads 0.19 less, at least 0.11 less with 95 % "
+        "confidence: more than 0.05; 1 case left out |",
+        "INCONCLUSIVE (not deciding) | unchanged on average",
+        "Cases that fell by more than the margin, worst first:",
+        "test_release.py::test_it[ada]: undefined",
+        "test_release.py::test_it[ada]: -0.75",
+        "Policy: margin:0.05, floor:0.8, confidence:0.95, inconclusive:fail, "
+        "baseline rag-baselines/released.json; changes up to 0.0001 are rounding.",
+        "Waiver: test_release.py::test_it[bob]: RAG-17: old name; holds until 2027-01-31",
+        "EXPIRED, held until 2025-12-31; 1 case counts again.",
+        "Warning: the device was cuda:0 and is cpu",
+        "## Reliance",
+    ]
+    assert all(text.count(part) == 1 for part in parts)
+    assert [text.index(part) for part in parts] == sorted(text.index(part) for part in parts)
+
+
+def test_old_and_new_stand_beside_each_other() -> None:
+    blocks = re.findall(r"<details>.*?</details>", step_summary(_gated()), re.DOTALL)
+    rows = re.findall(r"<tr>(.*?)</tr>", blocks[1])
+    cells = [re.findall(r"<t[hd]>(.*?)</t[hd]>", row) for row in rows]
+    assert cells == [
+        ["", "baseline", "candidate"],
+        ["verdict", "SHORTCUT", "MEMORY"],
+        ["score", "1.00 &#91;1.00, 1.00&#93;", "0.25 &#91;0.25, 0.25&#93;"],
+        ["it says", "Cork", "Dublin"],
+        ["the context says", "Cork", "Cork"],
+        ["without context", "Dublin", "Dublin"],
+        ["swap: follow", "1.00", "0.25"],
+        ["knockout attribute -&#62; answer", "-0.50", "-0.50"],
+    ]
+
+
+def test_ten_cases_are_shown_and_the_rest_counted() -> None:
+    report = _gated()
+    one = report["gate"]["regressions"][1]
+    report["gate"]["regressions"] = [one] * 1234 + [one | {"waived": "so it is"}]
+    of_gate, _ = _halves(step_summary(report))
+    assert of_gate.count("<details>") == 10
+    assert "<p>1,224 more cases fell: --rag-report report.html shows all.</p>" in of_gate
+    report["gate"]["regressions"] = [one] * 10
+    assert "shows all" not in step_summary(report)
+
+
+@given(n_fell=st.integers(0, 12), n_held=st.integers(0, 4), limit=st.integers(0, 20_000))
+def test_what_the_gate_says_is_left_out_last(n_fell: int, n_held: int, limit: int) -> None:
+    report = _many(n_held, 3) | {"gate": samples.gate()}
+    report["gate"]["regressions"] = [report["gate"]["regressions"][1]] * n_fell
+    whole = step_summary(report, limit=10**9)
+    text = step_summary(report, limit=limit)
+    assert len(text.encode()) <= limit
+    if len(whole.encode()) <= limit:
+        assert text == whole
+    elif text:
+        left = re.search(
+            r"\nLeft out, to stay within [\d,]+ bytes: checks (\d+), explanations (\d+)"
+            r"(?:, parts of the gate (\d+))?\.\n$", text
+        )  # fmt: skip
+        assert left
+        _Tags(text)
+        if left[3]:
+            assert "## Reliance" not in text
+            assert (int(left[1]), int(left[2])) == (n_held + 3, 3)
+        else:
+            assert text.startswith(_halves(whole)[0][1:])
+    else:
+        assert limit < 300, "an empty summary where there was room to say something"
+
+
+def test_a_gate_that_does_not_pass_is_annotated_first_and_within_the_ten() -> None:
+    failing = [samples.of_test(f"bad_{i}") for i in range(12)]
+    lines = failure_annotations(_gated(*failing))
+    command, properties, message = _read(lines[0])
+    assert (command, properties) == ("error", {"title": "Release gate: FAIL"})
+    assert message == (
+        "1 of 2 properties is shown to be worse: test_release.py::test_it, context\n"
+        "To do: Look at the regressions below, the worst first"
+    )
+    assert [_read(line)[0] for line in lines] == ["error"] * 10 + ["notice"]
+    assert lines[-1] == "::notice::3 more checks failed"
+    assert [_read(line)[0] for line in failure_annotations(_gated(*failing, passes=True))].count(
+        "error"
+    ) == 10
+    assert gate_annotations(samples.gate(passes=True)) == gate_annotations(None) == []
+
+
 def _read(line: str) -> tuple[str, dict[str, str], str]:
     """Read a workflow command as the runner does."""
     assert not re.search(r"[\r\n]", line)
@@ -212,6 +359,12 @@ def _unescaped(text: str) -> str:
 @given(report=drawn.REPORTS)
 def test_annotations_survive_what_users_write(report: schema.Report) -> None:
     commands = [_read(line) for line in failure_annotations(report)]
+    if report["gate"] and not report["gate"]["passes"]:
+        command, properties, message = commands.pop(0)
+        assert command == "error"
+        assert properties.keys() == {"title"}
+        assert properties["title"].startswith(f"Release gate: {report['gate']['outcome']}")
+        assert message.startswith(portable(report["gate"]["sentence"]))
     failing = [(test, check) for test, check in _all(report) if _fails(check)]
     assert sorted((p["file"], p["line"], message) for _, p, message in commands) == sorted(
         (

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reporting import samples
 
-from pytest_ragshortcut.reporting import compare, heatmaps, html, svg
+from pytest_ragshortcut.reporting import compare, gate_svg, heatmaps, html, svg
 from pytest_ragshortcut.reporting.html import render_report
 from pytest_ragshortcut.reporting.schema import Report
 
@@ -78,7 +78,7 @@ def a_report() -> Report:
     check = samples.check
     undefined = check(score=None, verdict="UNGROUNDED", explained=False)
     undefined["unexplained"] = "the model was gone"
-    return samples.report(
+    report = samples.report(
         samples.of_test("test_a", check(score=0.9, held=True), outcome="passed"),
         samples.of_test("test_b", check(score=0.1), check(score=0.7)),
         samples.of_test(
@@ -86,6 +86,9 @@ def a_report() -> Report:
         ),
         samples.of_test("test_d", check(score=0.6, claims=(), explained=False)),
     )
+    report["gate"] = samples.gate()
+    report["gate"]["regressions"][1]["test"] = "test_release.py::test_b"
+    return report
 
 
 def an_older_report() -> Report:
@@ -99,12 +102,15 @@ def an_older_report() -> Report:
 def with_text(value: Any, text: str, key: str = "") -> Any:
     """Put a text wherever a model, a passage or a project may put one."""
     if isinstance(value, str):
+        if key == "waived":
+            # A case is waived or is not, whatever is said of it.
+            return value and value + text
         return value if key in ("kind", "book", "outcome") else text
     if isinstance(value, list):
         return [with_text(each, text, key) for each in value]
     if not isinstance(value, dict):
         return value
-    named = key in ("shades", "missing", "notes", "found")
+    named = key in ("shades", "missing", "notes", "found", "readings")
     changed = {
         f"{k}{text}" if named else k: with_text(v, text, "" if named else k)
         for k, v in value.items()
@@ -132,7 +138,7 @@ def compared() -> str:
     return render_report(a_report(), other=an_older_report())
 
 
-@pytest.mark.parametrize("module", [compare, heatmaps, html, svg])
+@pytest.mark.parametrize("module", [compare, gate_svg, heatmaps, html, svg])
 def test_the_examples_hold(module: Any) -> None:
     results = doctest.testmod(module)
     assert results.failed == 0
@@ -209,7 +215,7 @@ def test_headings_are_in_order_and_there_are_landmarks(
 def test_every_drawing_says_what_it_is(which: str, request: pytest.FixtureRequest) -> None:
     text = request.getfixturevalue(which)
     drawings = Page(text).all("svg")
-    assert {drawing["class"] for drawing in drawings} == {"plot", "map", "key"}
+    assert {drawing["class"] for drawing in drawings} == {"plot", "map", "key", "change"}
     for drawing in drawings:
         assert drawing["role"] == "img"
         assert drawing["aria-label"]
@@ -307,6 +313,174 @@ def test_a_report_of_nothing_is_a_page_too() -> None:
     empty["tests"], empty["models"] = [], []
     Page(text := render_report(empty, other=empty))
     assert "No checks were made" in text
+
+
+# --- The gate
+
+
+def gate_of(text: str) -> str:
+    """The gate's section, with whitespace as it is seen."""
+    section = re.search(r'<section class="gate".*?</section>', text, re.DOTALL)[0]
+    return " ".join(section.split())
+
+
+def plain(text: str) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", text.replace("<wbr>", "")).split())
+
+
+def test_a_page_without_a_gate_has_no_trace_of_one() -> None:
+    text = render_report(a_report() | {"gate": None})
+    assert 'id="gate"' not in text
+    assert 'href="#gate"' not in text
+    assert "INCONCLUSIVE" not in text
+
+
+def test_the_gate_stands_before_the_checks_and_is_linked_to(page: str) -> None:
+    assert page.index('id="overview"') < page.index('id="gate"') < page.index('id="checks"')
+    assert '<a href="#gate">Gate</a>' in page
+    assert ", gate FAIL</title>" in page
+
+
+@pytest.mark.parametrize(
+    ("outcome", "passes", "said"),
+    [
+        ("PASS", True, "✓ PASS"),
+        ("FAIL", False, "✕ FAIL"),
+        ("INCONCLUSIVE", True, "? INCONCLUSIVE, which passes"),
+        ("INCONCLUSIVE", False, "? INCONCLUSIVE, which does not pass"),
+    ],
+)
+def test_the_outcome_is_said_in_words_and_a_sign(outcome: str, passes: bool, said: str) -> None:
+    gate = samples.gate() | {"outcome": outcome, "passes": passes}
+    text = gate_of(render_report(a_report() | {"gate": gate}))
+    banner = text[text.index('<div class="banner') : text.index("<h4")]
+    assert plain(banner) == f"{said} {gate['sentence']} To do {gate['action']}"
+
+
+def test_each_property_has_its_numbers_its_reason_and_its_drawing(page: str) -> None:
+    table = re.search(r'<table class="properties".*?</table>', gate_of(page))[0]
+    rows = [cells_of(row) for row in re.findall(r"<tr.*?</tr>", table)[1:]]
+    assert [row[1:4] for row in rows] == [["0.98", "0.79", "-0.19"], ["0.98", "0.98", "0.00"]]
+    assert rows[0][0].endswith("context Reads 0.19 less, at least 0.11 less with 95 % confidence: "
+                               "more than 0.05")  # fmt: skip
+    assert [row[5] for row in rows] == [
+        "9 of 4010.8 % to 38.5 %1 left out",
+        "0 of 120.0 % to 26.5 %",
+    ]
+    assert [row[6] for row in rows] == ["✕ FAIL", "? INCONCLUSIVEnot deciding"]
+    assert table.count('<svg class="change"') == 2
+    assert "<desc>changed by -0.19, interval [-0.31, -0.11], margin -0.05</desc>" in table
+
+
+def test_cases_that_fell_stand_worst_first_with_old_beside_new(page: str) -> None:
+    blocks = re.findall(r'<details class="regression".*?</details>', gate_of(page))
+    assert [block.startswith('<details class="regression" open>') for block in blocks] == [
+        True, False, False,
+    ]  # fmt: skip
+    changes = [plain(re.search(r"<summary>(.*?)</summary>", block)[1]) for block in blocks]
+    assert changes == [
+        "undefined test_release.py::test_it[ada]",
+        "-0.75 test_release.py::test_b",
+        "-0.75 test_release.py::test_it[bob] waived: RAG-17: old name",
+    ]
+    rows = [cells_of(row) for row in re.findall(r"<tr.*?</tr>", blocks[1])]
+    assert rows == [
+        ["What is read", "Baseline", "Candidate"],
+        ["verdict", "SHORTCUT", "MEMORY"],
+        ["score", "1.00 [1.00, 1.00]", "0.25 [0.25, 0.25]"],
+        ["it says", "Cork", "Dublin"],
+        ["the context says", "Cork", "Cork"],
+        ["without context", "Dublin", "Dublin"],
+        ["swap: follow", "1.00", "0.25"],
+        ["knockout attribute -&gt; answer", "-0.50", "-0.50"],
+    ]
+
+
+def test_a_case_that_fell_leads_to_its_own_section_where_there_is_one(page: str) -> None:
+    blocks = re.findall(r'<details class="regression".*?</details>', gate_of(page))
+    assert [re.findall(r'href="#(.*?)"', block) for block in blocks] == [[], ["case-3"], []]
+    case = page[page.index('id="case-3"') : page.index('id="case-4"')]
+    assert "test_<wbr>b" in case
+    assert ">0.10<" in case, "the worse one of two checks of this case"
+
+
+def test_of_many_cases_the_worst_twenty_are_seen_at_once() -> None:
+    gate = samples.gate()
+    gate["regressions"] = [
+        gate["regressions"][1] | {"command": f"pytest -k {i}"} for i in range(1022)
+    ]
+    text = gate_of(render_report(a_report() | {"gate": gate}))
+    first, _, rest = text.partition('<details class="more">')
+    assert first.count('<details class="regression"') == 20
+    assert rest.startswith(" <summary>1,002 more</summary>")
+    assert rest.count('<details class="regression"') == 1002
+    assert re.findall(r"pytest -k (\d+)", text) == [str(i) for i in range(1022)]
+
+
+def test_waivers_warnings_and_what_was_asked_are_all_there() -> None:
+    gate = samples.gate()
+    gate["waivers"].append(gate["waivers"][0] | {"is_expired": True, "expires": "2025-12-31"})
+    text = plain(gate_of(render_report(a_report() | {"gate": gate})))
+    for said in (
+        "RAG-17: old name Holds until 2027-01-31, leaves out 1 case Every case of it",
+        "EXPIRED, held until 2025-12-31; 1 case counts again",
+        "the device was cuda:0 and is cpu",
+        "margin:0.05, floor:0.8, confidence:0.95, inconclusive:fail",
+        "0.8: what a mean score must be above",
+        "95 %; of several properties the intervals are wider",
+        "Changes up to 0.0001 are rounding",
+        "rag-baselines/released.json",
+    ):
+        assert said in text
+    assert text.count("EXPIRED") == 1
+
+
+def test_a_gate_of_nothing_is_shown_too() -> None:
+    empty = {"properties": [], "regressions": [], "waivers": [], "warnings": [], "floor": None}
+    text = render_report(a_report() | {"gate": samples.gate() | empty})
+    Page(text)
+    shown = plain(gate_of(text))
+    assert "No case fell by more than the margin." in shown
+    assert "Floor none" in shown
+    assert "In what the two runs differ" not in shown
+
+
+def test_an_undefined_change_is_never_drawn_as_zero() -> None:
+    gate = samples.gate()
+    undefined = {"change": None, "change_interval": [None, None], "candidate": None}
+    gate["properties"] = [gate["properties"][0] | undefined]
+    table = gate_of(render_report(a_report() | {"gate": gate}))
+    drawn = re.search(r'<svg class="change".*?</svg>', table)[0]
+    assert 'class="range"' not in drawn
+    assert 'class="mean"' not in drawn
+    assert "changed by undefined, interval undefined" in drawn
+    assert len(re.findall(r'class="num undefined"[^>]*>undefined<', table)) == 2
+
+
+@given(
+    ends=st.lists(st.floats(-1, 1), min_size=3, max_size=3).map(sorted),
+    margin=st.floats(0, 0.5),
+    other=st.floats(-1, 1),
+)
+def test_a_change_is_drawn_on_its_own_side_of_the_margin(
+    ends: list[float], margin: float, other: float
+) -> None:
+    low, change, high = ends
+    gate = samples.gate() | {"margin": margin}
+    gate["properties"][0] |= {"change": change, "change_interval": [low, high]}
+    gate["properties"][1] |= {"change": other, "change_interval": [other, other]}
+    drawn = str(gate_svg.interval(gate["properties"][0], gate))
+    at = {name: float(x) for name, x in re.findall(r'class="(\w+)" d="M([\d.-]+) ', drawn)}
+    wide = float(re.search(r'class="range" d="M[\d.-]+ \d+h([\d.]+)', drawn)[1])
+    places = {"margin": -margin, "even": 0.0, "mean": change, "range": low}
+    for one, x in places.items():
+        assert 0 <= at[one] <= 230
+        for two, y in places.items():
+            assert (at[one] - at[two]) * (x - y) >= 0
+    unit = (at["even"] - at["margin"]) / margin if margin > 0.05 else None
+    if unit:
+        assert at["mean"] - at["even"] == pytest.approx(change * unit, rel=0.05, abs=0.3)
+        assert wide == pytest.approx(max(1.0, (high - low) * unit), rel=0.05, abs=0.3)
 
 
 # --- Nothing in it is obeyed
@@ -533,3 +707,11 @@ def test_each_explained_case_has_both_explanations(compared: str) -> None:
     both = [case for case in cases if case.count('<div class="explanation">') == 2]
     assert len(both) == 4
     assert all("Older run" in case and "This run" in case for case in both)
+
+
+def test_a_headline_of_checks_that_hold_does_not_hide_a_gate_that_fails() -> None:
+    report = samples.report(samples.of_test("a", samples.check(score=0.9, held=True)))
+    assert "The one check holds<" in render_report(report)
+    assert "The one check holds<" in render_report({**report, "gate": samples.gate(passes=True)})
+    failing = render_report({**report, "gate": samples.gate()})
+    assert "The one check holds; the release gate does not pass<" in failing

@@ -74,6 +74,15 @@ def test_every_report_is_openmetrics(report: schema.Report) -> None:
     assert sum(families.get("rag_checks", {}).values()) == len(checks)
     failed = sum(1 for check in checks if not check["held"] or not check["claims"])
     assert families["rag_checks_failed"] == {(): failed}
+    gate = report["gate"]
+    assert ("rag_gate_passes" in families) == (gate is not None)
+    if gate:
+        assert families["rag_gate_passes"] == {(): gate["passes"]}
+        for name, key in (("rag_gate_change", "change"), ("rag_gate_candidate", "candidate")):
+            read = [each[key] for each in gate["properties"] if each[key] is not None]
+            assert sorted(families.get(name, {}).values()) == sorted(read)
+        counts = [families[f"rag_gate_{name}"][()] for name in ("regressions", "waived")]
+        assert sum(counts) == len(gate["regressions"])
 
 
 @settings(max_examples=40)
@@ -119,6 +128,54 @@ def test_counts_and_costs() -> None:
     scores = {dict(key)["check"]: value for key, value in families["rag_reliance_score"].items()
               if dict(key)["test"].endswith("::a")}  # fmt: skip
     assert scores == {"1": 1.0, "2": 1.0}, "numbered within their test"
+
+
+def test_a_gate_is_read_by_property() -> None:
+    families = parsed(metrics(samples.report() | {"gate": samples.gate()}))
+    fell = (
+        ("property", "test_release.py::test_it, context"),
+        ("model", "./candidate"),
+        ("outcome", "FAIL"),
+    )
+    unclear = (
+        ("property", "test_release.py::test_other, parametric"),
+        ("model", "./candidate"),
+        ("outcome", "INCONCLUSIVE"),
+    )
+    read = {name: values for name, values in families.items() if name.startswith("rag_gate")}
+    assert read == {
+        "rag_gate_passes": {(): 0},
+        "rag_gate_change": {fell: -0.19, unclear: 0.0},
+        "rag_gate_change_lower": {fell: -0.31, unclear: -0.27},
+        "rag_gate_change_upper": {fell: -0.11, unclear: 0.27},
+        "rag_gate_candidate": {fell: 0.79, unclear: 0.98},
+        "rag_gate_regressions": {(): 2},
+        "rag_gate_waived": {(): 1},
+    }
+    passing = parsed(metrics(samples.report() | {"gate": samples.gate(passes=True)}))
+    assert passing["rag_gate_passes"] == {(): 1}
+    assert passing["rag_gate_regressions"] == {(): 0}
+
+
+def test_properties_of_one_name_are_told_apart() -> None:
+    gate = samples.gate()
+    one = gate["properties"][0]
+    names = ["a\ud800", "a\udc00", "a\ufffd (2)", "b", "b"]
+    gate["properties"] = [one | {"name": name} for name in names]
+    families = parsed(metrics(samples.report() | {"gate": gate}))
+    read = [dict(labels)["property"] for labels in families["rag_gate_change"]]
+    assert read == ["a\ufffd", "a\ufffd (2)", "a\ufffd (2) (2)", "b", "b (2)"]
+
+
+def test_what_a_gate_has_not_is_no_sample() -> None:
+    gate = samples.gate()
+    undefined = {"change": None, "change_interval": [None, None], "candidate": None}
+    gate["properties"] = [gate["properties"][0] | undefined]
+    families = parsed(metrics(samples.report() | {"gate": gate}))
+    assert [name for name in families if name.startswith("rag_gate")] == [
+        "rag_gate_passes", "rag_gate_regressions", "rag_gate_waived",
+    ]  # fmt: skip
+    assert not [name for name in parsed(metrics(samples.report())) if "gate" in name]
 
 
 def test_what_was_not_measured_is_no_sample() -> None:

@@ -125,11 +125,13 @@ def test_what_is_undefined_is_none() -> None:
     assert (record["subject"], record["memory_answer"]) == ("", "")
 
 
-def test_a_check_is_named_by_its_test_its_case_and_its_kind() -> None:
+def test_a_check_is_named_by_its_test_its_model_its_case_and_its_kind() -> None:
     record = record_of(reliance(), check="x")
-    assert key_of("a.py::t", record) == f"a.py::t | {CASE!r}"
+    model = record["model"]
+    assert key_of("a.py::t", record) == f"a.py::t | {model} | {CASE!r}"
     other = {**record, "kind": "parametric"}
-    assert key_of("a.py::t", other) == f"a.py::t | {CASE!r} | parametric"
+    assert key_of("a.py::t", other) == f"a.py::t | {model} | {CASE!r} | parametric"
+    assert key_of("a.py::t", {**record, "model": "another"}) != key_of("a.py::t", record)
 
 
 def test_an_explanation_has_the_shape_of_the_schema() -> None:

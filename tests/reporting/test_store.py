@@ -4,46 +4,24 @@ from __future__ import annotations
 
 import copy
 import doctest
+import inspect
 import json
 import re
-from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, is_typeddict
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reporting import drawn, samples
+from stored.published import WRONG, Place, at, keys, records, spoil, wrong
 
 from pytest_ragshortcut.errors import StoredFileError
 from pytest_ragshortcut.reporting import schema, store
 from pytest_ragshortcut.reporting.store import dump_report, json_schema, load_report, write_report
 
 SCHEMA = json_schema()
-
-
-def _records(kind: Any, value: Any, *place: str | int) -> Iterator[tuple[Any, Any]]:
-    """Yield where each record of a value is, and its class."""
-    inside = get_args(kind)
-    if is_typeddict(kind):
-        yield place, kind
-        for key, each in get_type_hints(kind).items():
-            yield from _records(each, value[key], *place, key)
-    elif get_origin(kind) is list:
-        for index, item in enumerate(value):
-            yield from _records(inside[0], item, *place, index)
-    elif get_origin(kind) is dict:
-        for key, item in value.items():
-            yield from _records(inside[1], item, *place, key)
-    elif inside and value is not None and is_typeddict(inside[0]):
-        yield from _records(inside[0], value, *place)
-
-
-def _at(value: Any, place: tuple[str | int, ...]) -> Any:
-    for part in place:
-        value = value[part]
-    return value
 
 
 def test_the_examples_hold() -> None:
@@ -60,22 +38,22 @@ def test_what_is_written_is_read(
     write_report(path, report)
     assert load_report(path) == report
     assert list(path.parent.iterdir()) == [path]
-    assert not wrong(json.loads(path.read_text(encoding="utf-8")), SCHEMA)
+    assert not wrong(json.loads(path.read_text(encoding="utf-8")), SCHEMA, SCHEMA)
 
 
 def test_keys_have_the_schemas_order_whatever_order_they_came_in() -> None:
     report = samples.report(samples.of_test("a"), samples.of_test("b"))
     turned = copy.deepcopy(report)
-    for place, _ in list(_records(schema.Report, turned)):
-        record = _at(turned, place)
+    for place, _ in list(records(schema.Report, turned)):
+        record = at(turned, place)
         items = list(reversed(record.items()))
         record.clear()
         record.update(items)
     assert list(turned) == list(reversed(report))
     assert dump_report(turned) == dump_report(report)
     written = json.loads(dump_report(turned))
-    for place, kind in _records(schema.Report, written):
-        assert list(_at(written, place)) == list(kind.__annotations__)
+    for place, kind in records(schema.Report, written):
+        assert list(at(written, place)) == list(kind.__annotations__)
 
 
 def test_a_list_of_numbers_is_one_line() -> None:
@@ -164,35 +142,26 @@ def test_a_newer_report_says_which_plugin_wrote_it(tmp_path: Path) -> None:
     assert caught.value.action == "Update pytest-ragshortcut, 9.1 wrote it"
 
 
-KEYS = [
-    (*place, key)
-    for place, kind in _records(schema.Report, samples.report())
-    for key in kind.__annotations__
-]
-# A list and a mapping that are right nowhere.
-WRONG = [[{"wrong": 0}], {"wrong": [0]}]
+def _filled() -> Any:
+    """Make a report with a gate, no part of which is there twice."""
+    return json.loads(json.dumps(samples.report() | {"gate": samples.gate()}))
+
+
+KEYS = keys(schema.Report, _filled())
 
 
 @given(key=st.sampled_from(KEYS), change=st.sampled_from(["drop", "extra", *range(len(WRONG))]))
 def test_a_wrong_key_is_named(
-    tmp_path_factory: pytest.TempPathFactory, key: tuple[str | int, ...], change: str | int
+    tmp_path_factory: pytest.TempPathFactory, key: Place, change: str | int
 ) -> None:
-    report: Any = samples.report()
-    record, name = _at(report, key[:-1]), key[-1]
-    if change == "drop":
-        del record[name]
-    elif change == "extra":
-        name = f"{name}2"
-        record[name] = record[key[-1]]
-    else:
-        record[name] = WRONG[int(change)]
-    assert wrong(report, SCHEMA)
+    report = _filled()
+    place = spoil(report, key, change)
+    assert wrong(report, SCHEMA, SCHEMA)
     path = tmp_path_factory.mktemp("report") / "r.json"
     path.write_text(json.dumps(report), encoding="utf-8")
     with pytest.raises(StoredFileError, match="is not a report") as caught:
         load_report(path)
-    place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in (*key[:-1], name))
-    assert f"{caught.value.where}.".startswith((f"{place[1:]}.", f"{place[1:]}["))
+    assert f"{caught.value.where}.".startswith((f"{place}.", f"{place}["))
     assert caught.value.where in caught.value.problem
     assert caught.value.where in caught.value.expected
 
@@ -202,67 +171,36 @@ def test_a_wrong_key_is_named(
     value=st.none() | st.booleans() | st.integers() | st.floats(0.25, 0.75) | st.text(max_size=3),
 )
 def test_the_published_schema_and_the_reader_agree(
-    tmp_path_factory: pytest.TempPathFactory, key: tuple[str | int, ...], value: Any
+    tmp_path_factory: pytest.TempPathFactory, key: Place, value: Any
 ) -> None:
-    report: Any = samples.report()
-    _at(report, key[:-1])[key[-1]] = value
+    report = _filled()
+    at(report, key[:-1])[key[-1]] = value
     path = tmp_path_factory.mktemp("report") / "r.json"
     path.write_text(json.dumps(report), encoding="utf-8")
     try:
         load_report(path)
     except StoredFileError:
-        assert wrong(report, SCHEMA)
+        assert wrong(report, SCHEMA, SCHEMA)
     else:
-        assert not wrong(report, SCHEMA)
+        assert not wrong(report, SCHEMA, SCHEMA)
 
 
 def test_the_published_schema_is_todays() -> None:
-    assert not wrong(samples.report(), SCHEMA)
+    assert not wrong(_filled(), SCHEMA, SCHEMA)
     published = resources.files(schema.__package__).joinpath("report.schema.json")
     text = json.dumps(SCHEMA, indent=1) + "\n"
     assert published.read_text(encoding="utf-8") == text, "write json_schema() there again"
 
 
 def test_the_schema_names_every_key_and_says_what_it_is() -> None:
-    records = {**SCHEMA["$defs"], "Report": SCHEMA}
+    rules = {**SCHEMA["$defs"], "Report": SCHEMA}
     classes = {name: kind for name, kind in vars(schema).items() if is_typeddict(kind)}
-    assert records.keys() == classes.keys()
+    assert rules.keys() == classes.keys()
     for name, kind in classes.items():
-        assert list(records[name]["properties"]) == list(kind.__annotations__)
-        assert set(records[name]["required"]) == kind.__required_keys__
-        assert records[name]["additionalProperties"] is False
-        assert records[name]["description"] == kind.__doc__
-    assert records["WorkRecord"]["properties"]["computed"]["description"] == "How many were not."
-
-
-TYPES = {
-    "string": str, "integer": int, "number": (int, float), "boolean": bool, "null": type(None),
-    "array": list, "object": dict,
-}  # fmt: skip
-SAID = {"$schema", "$defs", "title", "description"}
-CHECKED = {"$ref", "anyOf", "type", "enum", "const", "properties", "required", "items"}
-CHECKED |= {"additionalProperties"}
-
-
-def wrong(value: Any, rule: dict[str, Any]) -> bool:
-    """Say whether a value breaks a rule of JSON Schema, of the keywords that a report's needs."""
-    assert rule.keys() <= SAID | CHECKED, "a keyword that nothing here would check"
-    if "$ref" in rule:
-        return wrong(value, SCHEMA["$defs"][rule["$ref"].removeprefix("#/$defs/")])
-    if "anyOf" in rule:
-        return all(wrong(value, each) for each in rule["anyOf"])
-    if not isinstance(value, TYPES[rule["type"]]):
-        return True
-    if isinstance(value, bool) and rule["type"] != "boolean":
-        return True
-    if value not in rule.get("enum", [value]) or value != rule.get("const", value):
-        return True
-    if isinstance(value, list):
-        return any(wrong(item, rule["items"]) for item in value)
-    if isinstance(value, dict):
-        keys, others = rule.get("properties", {}), rule.get("additionalProperties")
-        return not value.keys() >= set(rule.get("required", ())) or any(
-            wrong(item, keys[key]) if key in keys else not others or wrong(item, others)
-            for key, item in value.items()
-        )
-    return False
+        assert list(rules[name]["properties"]) == list(kind.__annotations__)
+        assert set(rules[name]["required"]) == kind.__required_keys__
+        assert rules[name]["additionalProperties"] is False
+        assert rules[name]["description"] == inspect.cleandoc(kind.__doc__)
+    assert rules["RegressionRecord"]["properties"]["test"]["description"] == "Its node id."
+    assert rules["ReadingRecord"]["properties"]["readings"]["description"].startswith("probe ->")
+    assert rules["WorkRecord"]["properties"]["computed"]["description"] == "How many were not."

@@ -12,6 +12,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const pages = all(".top nav a");
   let open = find("#overview");
   let chosen = null;
+  let followed = null;
 
   function show() {
     const name = decodeURIComponent(location.hash.slice(1));
@@ -36,8 +37,11 @@ document.addEventListener("DOMContentLoaded", () => {
       step(view);
     }
     if (!moved) return;
-    const link = !isCase && chosen && find(`tbody a[href="#${chosen}"]`, view);
-    if (link && link.offsetParent && name !== view.id) {
+    // Back to where the case was opened from, or to its row.
+    const links = isCase ? [] : [followed, find(`tbody a[href="#${chosen}"]`, view)];
+    const link = links.find((each) =>
+      each?.offsetParent && each.hash === "#" + chosen && (!target || target.contains(each)));
+    if (link && name !== view.id) {
       link.focus({ preventScroll: true });
       link.scrollIntoView({ block: "center" });
     } else {
@@ -167,6 +171,8 @@ document.addEventListener("DOMContentLoaded", () => {
   const inside = (spans, role, at) => spans[role].some(([start, stop]) => start <= at && at < stop);
   const parsed = new WeakMap();
   const marked = new Set();
+  let told = "";
+  const place = () => `${scrollX} ${scrollY}`;
 
   function dataOf(element, name) {
     if (!parsed.has(element)) parsed.set(element, JSON.parse(element.dataset[name]));
@@ -194,6 +200,7 @@ document.addEventListener("DOMContentLoaded", () => {
     hideTip();
     tip.textContent = text;
     tip.hidden = false;
+    told = place();
     element.classList.add(name);
     marked.add(element);
     const left = Math.min(box.left, innerWidth - tip.offsetWidth - 8);
@@ -285,7 +292,8 @@ document.addEventListener("DOMContentLoaded", () => {
       else hideTip();
     });
   }
-  addEventListener("scroll", hideTip, { passive: true });
+  // What scrolled before a value was read may be told of after it.
+  addEventListener("scroll", () => { if (place() !== told) hideTip(); }, { passive: true });
   find("#main").addEventListener("focusout", hideTip);
   find("#main").addEventListener("keydown", (event) => {
     const element = event.target.closest(".map, .prompt, .plot");
@@ -338,6 +346,10 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   });
 
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest('main a[href^="#case-"]');
+    if (link && !link.closest(".case")) followed = link;
+  });
   addEventListener("hashchange", show);
   filter();
   show();

@@ -1,0 +1,1 @@
+"""What is kept between runs: typed records as JSON files, and what they share."""
