@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -24,16 +24,27 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_all_suites_are_green_in_under_a_minute_and_print_one_table() -> None:
-    started = time.perf_counter()
+def _spent() -> float:
+    """Return the CPU seconds of all processes that were started here and have ended."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
+
+
+def test_all_suites_are_green_at_the_cost_of_a_few_imports_and_print_one_table() -> None:
+    """Beside what every run must import: seconds would be another bound on each machine."""
+    code = "import torch; from transformers import LlamaForCausalLM"
+    before = _spent()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    importing = _spent() - before
+    before = _spent()
     done = _run("example_suites")
-    seconds = time.perf_counter() - started
-    print(f"pytest example_suites: {seconds:.1f} s")
+    running = _spent() - before
+    print(f"pytest example_suites: {running:.1f} s of CPU, {running / importing:.1f} imports")
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("reliance: embedded:mixture-75, embedded:reader") == 1
     assert "cut attr" in done.stdout
     assert "meant_to_fail" not in done.stdout
-    assert seconds < 60
+    assert running < 12 * importing
 
 
 def test_the_red_suite_is_red_and_says_why() -> None:

@@ -212,8 +212,9 @@ def test_llama_contributions_equal_weights_times_values_through_o_proj() -> None
             summed.append(vectors.sum(dim=0).norm(dim=-1))
         expected_heads = torch.stack(per_head).mean(dim=0).detach().numpy()
         expected_sum = torch.stack(summed).mean(dim=0).detach().numpy()
-        assert found.per_head[index] == pytest.approx(expected_heads, abs=1e-6)
-        assert found.summed[index] == pytest.approx(expected_sum, abs=1e-6)
+        # Some are above 5, where neighbouring floats are 5e-7 apart.
+        assert found.per_head[index] == pytest.approx(expected_heads, rel=1e-6, abs=1e-6)
+        assert found.summed[index] == pytest.approx(expected_sum, rel=1e-6, abs=1e-6)
 
 
 def test_the_sinks_of_gpt_oss_take_their_share_of_the_attention() -> None:

@@ -424,9 +424,9 @@ def test_both_executors_read_the_same(architecture: str) -> None:
 @architectures
 def test_thousands_of_facts_are_set_in_a_moment(architecture: str) -> None:
     facts = {f"Anna Name{i}": f"Town{i % 200}" for i in range(3000)}
-    started = time.perf_counter()
+    started = time.process_time()
     model = hand_weighted(facts, architecture=architecture, memory=0.5)
-    assert time.perf_counter() - started < 5.0
+    assert time.process_time() - started < 5.0
     asked = [f"Anna Name{i}" for i in range(0, 3000, 250)]
     cases = [RagCase(f"Where was {name} born?", f"{name} was born in Town7.") for name in asked]
     closed = model.generate([model.tokenize(model.render(case, "closed")) for case in cases])
