@@ -9,6 +9,7 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Any, NoReturn, cast
 
+from pytest_ragshortcut.core.asking import asking_of
 from pytest_ragshortcut.core.cases import RagCase, as_case
 from pytest_ragshortcut.core.hunts import Asked, Hunt, StandIn
 from pytest_ragshortcut.core.ledger import Entry, command_of_test, current, options_of_test
@@ -43,12 +44,14 @@ class RelianceCheck:
         self,
         reliance: Reliance,
         *,
+        asking: str = "",
         work: WorkRecord | None = None,
         explain: Callable[[], dict[str, Any]] | None = None,
         again: Callable[[], Sequence[float]] = tuple,
     ) -> None:
         self.reliance, self._again = reliance, again
         self.record = record_of(reliance, check=f"assert_{reliance.kind}_reliance")
+        self.record["asking"] = asking
         if work is not None:
             self.record["work"] = work
         if (ledger := current()) is not None:
@@ -177,6 +180,7 @@ def _checked(
     work = work_of(model) - before
     return RelianceCheck(
         reliance,
+        asking=_asking(model, case, options),
         work={
             "seconds": round(seconds, 6),
             "forwards": forwards_of(work, reliance, model),
@@ -186,6 +190,13 @@ def _checked(
         explain=lambda: dict(explanation_record(explain_reliance(model, reliance))),
         again=lambda: _scores_afresh(model, measure, case, {**options, "probes": ()}),
     )
+
+
+def _asking(model: ProbeModel, case: RagCase, options: dict[str, Any]) -> str:
+    """Name how a case is asked, without the tokenizer's own chat template, which is the model's."""
+    worded = getattr(model, "worded", model.render)
+    prompts = [worded(case, "open").text, worded(case, "closed").text]
+    return asking_of(prompts, options.get("limits"))
 
 
 def _scores_afresh(

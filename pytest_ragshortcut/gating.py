@@ -68,7 +68,7 @@ def compare(
         stored = baseline["models"][other]
         pairing.require_same_settings(stored["settings"], asked(settings), path)
         paired = pairing.pair_up(model["tests"], stored["tests"])
-        pairing.require_same_probes(model["tests"], paired, path)
+        pairing.require_same_asking(model["tests"], paired, path)
         mine = ((test, check) for test, check in checks_of(report) if check["model"] == name)
         yield Compared(
             model=name,

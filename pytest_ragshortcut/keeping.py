@@ -64,6 +64,7 @@ def models_of(report: Report, settings: Settings) -> dict[str, BaselineModel]:
             "case": check["case"],
             "kind": check["kind"],
             "better": better_of(check),
+            "asking": check["asking"],
             "reading": reading_of(check),
         }
         tests.setdefault(test["id"], []).append(entry)

@@ -46,6 +46,7 @@ def split_key(key: str) -> tuple[str, EntryRecord]:
         "case": case,
         "kind": "parametric" if kind else "context",
         "better": "less" if kind else "more",
+        "asking": "",
         "reading": {
             "score": None,
             "interval": [None, None],

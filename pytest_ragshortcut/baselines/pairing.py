@@ -138,10 +138,12 @@ def require_same_settings(old: SettingsRecord | None, new: SettingsRecord, path:
             )
 
 
-def require_same_probes(
+def require_same_asking(
     here: Mapping[str, Sequence[EntryRecord]], paired: Paired, path: Path
 ) -> None:
-    """Refuse to compare what was read with other probes, which a test's marker may name.
+    """Refuse to compare what was asked in other words, or read with other probes or limits.
+
+    A test's marker may name them, or its call, and a hook may write the prompt.
 
     Raises:
         StoredFileError: naming the first check.
@@ -149,7 +151,14 @@ def require_same_probes(
     new = keyed(here)
     for key, old in paired.old.items():
         before, now = _probes(old), _probes(new[key])
-        # Of schema 1 nothing but the score is known.
+        # Of schema 1 nothing but the score is known, and of some models not how they are asked.
+        if old["asking"] and new[key]["asking"] and old["asking"] != new[key]["asking"]:
+            raise unusable(
+                path,
+                f"{title(key)} was asked with another prompt, or read with other limits",
+                expected="The same template, rendering and limits on both sides",
+                action="Ask as the baseline was asked, or save the released model again",
+            )
         if old["reading"]["readings"] and before != now:
             raise unusable(
                 path,

@@ -65,6 +65,9 @@ class EntryRecord(TypedDict):
     kind: Literal["context", "parametric"]
     better: Literal["more", "less"]
     """Which way the test's claims go; without any, more context reliance, less parametric."""
+    asking: str
+    """Twelve hex digits of how it was asked: of both prompts before a chat template, and of the
+    limits; empty where that is not known, as in baselines of schema 1."""
     reading: ReadingRecord
 
 

@@ -209,11 +209,24 @@ class RagModel:
         Raises:
             TemplateError: if a rendering of the caller's own lacks a passage or the question.
         """
-        text = self._rendering(case, book) if self._rendering else None
-        if text is not None:
-            return located(text, case, book)
+        own = self._own(case, book)
+        if own is not None:
+            return own
         prompt = render(case, self.template, book)
         return self._prompts.chat(prompt) if self.template.chat else prompt
+
+    def worded(self, case: RagCase, book: Book = "open") -> Prompt:
+        """Render a case as it is before the tokenizer's own chat template, if it has a part in it.
+
+        Raises:
+            TemplateError: if a rendering of the caller's own lacks a passage or the question.
+        """
+        return self._own(case, book) or render(case, self.template, book)
+
+    def _own(self, case: RagCase, book: Book) -> Prompt | None:
+        """Render a case in the caller's own way, where there is one and it wants to."""
+        text = self._rendering(case, book) if self._rendering else None
+        return None if text is None else located(text, case, book)
 
     def tokenize(self, prompt: Prompt) -> TokenizedPrompt:
         """Tokenize a prompt as one text.

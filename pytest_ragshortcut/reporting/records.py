@@ -38,13 +38,15 @@ def record_of(reliance: Reliance, *, check: str) -> CheckRecord:
         check: what asked for it: assert_context_reliance, say.
 
     Returns:
-        A check that nothing was claimed of, that cost nothing, and that is not explained yet.
+        A check that nothing was claimed of, of which nobody knows how it was asked and what it
+        cost, and that is not explained yet.
     """
     case = reliance.case
     return {
         "check": check,
         "kind": reliance.kind,
         "case": repr(reliance.asked),
+        "asking": "",
         "question": case.question,
         "passages": list(case.passages),
         "subject": case.subject or "",

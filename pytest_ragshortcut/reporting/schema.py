@@ -128,6 +128,9 @@ class CheckRecord(TypedDict):
     kind: Literal["context", "parametric"]
     case: str
     """The case as the caller gave it: valid Python."""
+    asking: str
+    """Twelve hex digits of how it was asked: of both prompts before a chat template, and of the
+    limits; empty where that is not known."""
     question: str
     passages: list[str]
     subject: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def entry(case: str = "RagCase('q', 'c')", score: float | None = 1.0) -> EntryRe
         "case": case,
         "kind": "context",
         "better": "more",
+        "asking": "abcdef012345",
         "reading": {
             "score": score,
             "interval": [score, score],
@@ -118,6 +120,19 @@ def test_other_probe_settings_are_an_error(key: str) -> None:
     pairing.require_same_settings(None, old, FILE)
     with pytest.raises(StoredFileError, match=f"--rag-{key}="):
         pairing.require_same_settings(old, {**old, key: "7"}, FILE)
+
+
+def test_what_was_asked_in_another_way_is_an_error_where_both_are_known() -> None:
+    asked: dict[str, Any] = {
+        name: {"a": [{**entry(), "asking": name}]} for name in ("", "one", "other")
+    }
+    for here, there in permutations(asked, 2):
+        paired = pairing.pair_up(asked[here], asked[there])
+        if here and there:
+            with pytest.raises(StoredFileError, match=r"a: RagCase\('q', 'c'\) was asked with ano"):
+                pairing.require_same_asking(asked[here], paired, FILE)
+        else:
+            pairing.require_same_asking(asked[here], paired, FILE)
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ def _entry(score: float | None = 1.0, case: str = "RagCase('Where?', 'Here.')") 
         "case": case,
         "kind": "context",
         "better": "more",
+        "asking": "abcdef012345",
         "reading": {
             "score": score,
             "interval": [score, score],

@@ -189,6 +189,17 @@ def test_the_quantization_is_named_as_transformers_names_it(config: Any, method:
     assert (found, type(found)) == (method, str)
 
 
+def test_the_chat_template_is_no_part_of_how_a_prompt_is_worded() -> None:
+    plain = load()
+    chatting = copy.deepcopy(plain.tokenizer)
+    chatting.chat_template = "<<{{ messages[0].content }}>>"
+    model = RagModel(plain.model, chatting, "chat")
+    for book in ("open", "closed"):
+        worded = model.worded(CASE, book).text
+        assert model.render(CASE, book).text == f"<<{worded}>>"
+        assert plain.worded(CASE, book) == plain.render(CASE, book)
+
+
 def test_a_caller_may_write_the_prompts() -> None:
     def written(case: RagCase, book: str) -> str | None:
         if book == "closed":
@@ -199,6 +210,7 @@ def test_a_caller_may_write_the_prompts() -> None:
     model = load().with_rendering(written)
     prompt = model.with_template("plain").render(case)
     assert prompt.text == written(case, "open")
+    assert model.worded(case) == prompt
     for role, text in (("passage_1", case.passages[1]), ("question", case.question)):
         ((start, stop),) = prompt.spans[role]
         assert prompt.text[start:stop] == text

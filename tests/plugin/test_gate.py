@@ -44,6 +44,11 @@ def test_idle(rag_model, i):
     assert_parametric_reliance(rag_model, case(i), probes=())
 """
 GOOD, BETTER, BAD, HALF = "planted-0.9-0.2", "planted-1.0-0.1", "planted-0.1-0.9", "planted-0.5-0.5"
+BRIEF = """
+from pytest_ragshortcut import Limits, Template
+BRIEF = Template("{context}\\n{question}")
+
+"""
 POLICY = "margin:0.15, floor:0.6"
 FILE = Path("rag-baselines/released.json")
 
@@ -206,6 +211,23 @@ def test_other_probes_of_a_marker_are_misuse(released: Run) -> None:
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     said = " ".join(result.stdout.str().split())
     assert "was read with closed, swap, and in this run with closed, knockout, swap" in said
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("probes=()", "probes=(), limits=Limits(min_mass=0.1)"),
+        ("(rag_model, case", "(rag_model.with_template(BRIEF), case"),
+    ],
+)
+def test_other_limits_or_another_template_of_a_test_are_misuse(
+    released: Run, before: str, after: str
+) -> None:
+    suite = SUITE.replace(before, after).replace("def case", f"{BRIEF}def case")
+    result = released(GOOD, "--rag-compare=released", suite=suite)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = " ".join(result.stdout.str().split())
+    assert "was asked with another prompt, or read with other limits" in said
 
 
 def test_misuse_is_said_before_any_test_runs(gate: Run) -> None:

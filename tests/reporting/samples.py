@@ -98,6 +98,7 @@ def check(
         "check": f"assert_{kind}_reliance",
         "kind": "context" if kind == "context" else "parametric",
         "case": f"RagCase({question!r}, {passages!r})",
+        "asking": "0123456789ab",
         "question": question,
         "passages": list(passages),
         "subject": "Ada",
