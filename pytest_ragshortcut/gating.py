@@ -107,7 +107,7 @@ def gate_of(
         OptionError: if the policy names a primary property that there is not.
     """
     for each in compared:
-        pairing.require_same_cases(each.paired, path)
+        pairing.require_same_cases(each.paired, path, n_models=len(compared))
     tolerance = max((each.tolerance for each in compared), default=_ROUNDED)
     properties: dict[str, list[Pair]] = {}
     sides: dict[str, tuple[str, Compared]] = {}

@@ -84,8 +84,13 @@ def counterpart(baseline: Baseline, model: str, path: Path) -> str:
     )
 
 
-def require_same_cases(paired: Paired, path: Path) -> None:
+def require_same_cases(paired: Paired, path: Path, *, n_models: int = 1) -> None:
     """Refuse to decide on another set of cases than the baseline's.
+
+    Args:
+        paired: the checks of a run and of the baseline.
+        path: the baseline's file.
+        n_models: how many models the run asked.
 
     Raises:
         StoredFileError: if either has a check that the other has not.
@@ -107,6 +112,11 @@ def require_same_cases(paired: Paired, path: Path) -> None:
     )
     if not paired.only_there:
         action = "Add the new cases with the released model: --rag-update-new-only"
+    elif not paired.old and n_models > 1:
+        action = (
+            "Compare one candidate at a time: of several models in --rag-model, each test has the "
+            "model's name in its own"
+        )
     raise unusable(
         path,
         f"its cases are not this run's: {counts}",

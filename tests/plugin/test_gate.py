@@ -230,6 +230,14 @@ def test_other_limits_or_another_template_of_a_test_are_misuse(
     assert "was asked with another prompt, or read with other limits" in said
 
 
+def test_two_candidates_at_once_are_told_to_come_one_by_one(released: Run) -> None:
+    result = released(f"{GOOD},{BETTER}", "--rag-compare=released")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = " ".join(result.stdout.str().split())
+    assert "40 checks are in the baseline alone" in said
+    assert "Compare one candidate at a time" in said
+
+
 def test_misuse_is_said_before_any_test_runs(gate: Run) -> None:
     for arguments, said in (
         (["--rag-compare=nowhere"], "nowhere"),
