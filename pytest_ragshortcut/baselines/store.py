@@ -143,6 +143,8 @@ def json_schema() -> dict[str, Any]:
     waiver["required"].remove("case")
     waiver["properties"]["case"]["default"] = ""
     waiver["properties"]["reason"]["pattern"] = r"\S"
+    score = made["$defs"]["ReadingRecord"]["properties"]["score"]
+    score["anyOf"][0] |= {"minimum": 0, "maximum": 1}
     waiver["properties"]["expires"] |= {"format": "date", "pattern": f"^{_DAY.pattern}$"}
     return made
 
@@ -195,7 +197,10 @@ def _read(path: Path, content: Any) -> Baseline:
     schema = content.get("schema") if isinstance(content, dict) else None
     if type(schema) is int and schema == FIRST_SCHEMA:
         try:
-            return migrated(_FIRST.checked(path, content))
+            first = _FIRST.checked(path, content)
+            for key, score in first["scores"].items():
+                _require_score(_FIRST, path, f"scores.{key}", score)
+            return migrated(first)
         except ValueError as error:
             keys = {"where": "scores", "expected": "where each key of scores is 'test | case'"}
             raise _FIRST.error(path, "is not a baseline", str(error), **keys) from error
@@ -209,7 +214,18 @@ def _read(path: Path, content: Any) -> Baseline:
         if not _is_day(expires):
             should = "a day such as 2027-01-31"
             raise _BASELINES.wrong_value(path, f"{place}.expires", expires, should)
+    for name, model in baseline["models"].items():
+        for test, entries in model["tests"].items():
+            for index, entry in enumerate(entries):
+                place = f"models.{name}.tests.{test}[{index}].reading.score"
+                _require_score(_BASELINES, path, place, entry["reading"]["score"])
     return baseline
+
+
+def _require_score(format_: Format[Any], path: Path, place: str, score: float | None) -> None:
+    """Refuse a score that cannot be one: the gate's bounds are of means of numbers in [0, 1]."""
+    if score is not None and not 0.0 <= score <= 1.0:
+        raise format_.wrong_value(path, place, score, "a score in [0, 1], or null")
 
 
 def _with_cases(content: Any) -> Any:

@@ -42,8 +42,19 @@ WAIVERS = st.fixed_dictionaries(
         "expires": st.dates().map(str),
     }
 )
+
+
+def _of(baseline: Any, waivers: Any) -> Any:
+    """Make what was drawn a baseline: its waivers say something, its scores are in [0, 1]."""
+    for model in baseline["models"].values():
+        for entry in (entry for entries in model["tests"].values() for entry in entries):
+            score = entry["reading"]["score"]
+            entry["reading"]["score"] = None if score is None else min(1.0, abs(score))
+    return baseline | {"schema": schema.SCHEMA, "waivers": waivers}
+
+
 BASELINES = st.builds(
-    lambda baseline, waivers: baseline | {"schema": schema.SCHEMA, "waivers": waivers},
+    _of,
     drawn.of_type(Baseline),
     st.lists(WAIVERS, max_size=2),
 )
@@ -303,6 +314,21 @@ def test_a_waiver_says_why_and_until_when(tmp_path: Path, key: str, value: str) 
     assert error.where in error.expected
     # ECMA's $ is the text's end, Python's also what is before a last line break.
     assert wrong(baseline, SCHEMA, SCHEMA) or value.endswith("\n")
+
+
+@pytest.mark.parametrize("score", [-0.01, 1.0001, 7, -1e300])
+def test_a_score_that_cannot_be_one_is_refused(tmp_path: Path, score: float) -> None:
+    """A bound of a mean of numbers in [0, 1] would mean nothing with one outside."""
+    baseline: Any = _baseline()
+    name, model = next(iter(baseline["models"].items()))
+    test, entries = next(iter(model["tests"].items()))
+    entries[0]["reading"]["score"] = score
+    error = _refused(_written(tmp_path / "b.json", baseline))
+    assert error.where == f"models.{name}.tests.{test}[0].reading.score"
+    assert wrong(baseline, SCHEMA, SCHEMA)
+    first = {"schema": 1, "model": "m", "scores": {"a | RagCase('q', 'c')": score}}
+    error = _refused(_written(tmp_path / "first.json", first))
+    assert error.where == "scores.a | RagCase('q', 'c')"
 
 
 def test_a_missing_baseline_says_how_to_write_one_and_which_there_are(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ TYPES = {
 }  # fmt: skip
 SAID = {"$schema", "$defs", "title", "description", "default"}
 CHECKED = {"$ref", "anyOf", "type", "enum", "const", "properties", "required", "items"}
-CHECKED |= {"additionalProperties", "pattern", "format"}
+CHECKED |= {"additionalProperties", "pattern", "format", "minimum", "maximum"}
 
 
 def records(kind: Any, value: Any, *place: str | int) -> Iterator[tuple[Any, Any]]:
@@ -85,6 +85,8 @@ def wrong(value: Any, rule: dict[str, Any], schema: dict[str, Any]) -> bool:
         return not re.search(rule.get("pattern", ""), value) or (
             "format" in rule and not _is_of_format(value, rule["format"])
         )
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return not rule.get("minimum", value) <= value <= rule.get("maximum", value)
     if isinstance(value, list):
         return any(wrong(item, rule["items"], schema) for item in value)
     if isinstance(value, dict):
