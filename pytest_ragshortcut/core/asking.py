@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import fields
 from hashlib import sha256
@@ -29,5 +30,6 @@ def asking_of(prompts: Iterable[str], limits: Limits | None = None) -> str:
         for each in fields(Limits)
         if getattr(chosen, each.name) != getattr(usual, each.name)
     ]
-    told = repr((list(prompts), unusual)).encode("utf-8", "backslashreplace")
-    return sha256(told).hexdigest()[:_N_DIGITS]
+    # Escaped to ASCII: what repr escapes changes with Python's version of Unicode.
+    told = json.dumps([list(prompts), unusual])
+    return sha256(told.encode("ascii")).hexdigest()[:_N_DIGITS]
