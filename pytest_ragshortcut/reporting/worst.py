@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from pytest_ragshortcut.reporting.schema import CheckRecord, TestRecord
+if TYPE_CHECKING:
+    from pytest_ragshortcut.reporting.schema import CheckRecord, TestRecord
 
 _LIMIT = re.compile(r"([<>])=? (-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)", re.ASCII)
 
