@@ -160,8 +160,7 @@ def require_same_asking(
     """
     new = keyed(here)
     for key, old in paired.old.items():
-        before, now = _probes(old), _probes(new[key])
-        # Of schema 1 nothing but the score is known, and of some models not how they are asked.
+        # Of schema 1 nothing but the score is known.
         if old["asking"] and new[key]["asking"] and old["asking"] != new[key]["asking"]:
             raise unusable(
                 path,
@@ -169,6 +168,7 @@ def require_same_asking(
                 expected="The same template, rendering and limits on both sides",
                 action="Ask as the baseline was asked, or save the released model again",
             )
+        before, now = _probes(old), _probes(new[key])
         if old["reading"]["readings"] and before != now:
             raise unusable(
                 path,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pytest_ragshortcut.baselines.claims import Claim
 from pytest_ragshortcut.baselines.decision import Judged, Outcome
 from pytest_ragshortcut.core.sequential import percent
-from pytest_ragshortcut.core.words import counted
+from pytest_ragshortcut.core.words import apart, counted
 
 _NOTHING = "nothing to compare: every case is waived, or has no score in the baseline"
 _SEEN = 0.0005
@@ -67,9 +67,7 @@ def beside(value: float, limit: float) -> str:
         >>> beside(0.01424, 0.0142)
         '0.01424'
     """
-    texts = (f"{value + 0.0:.{decimals}f}" for decimals in range(3, 17))
-    side = value > limit, value < limit
-    return next((t for t in texts if (float(t) > limit, float(t) < limit) == side), repr(value))
+    return apart(value, [limit], decimals=3)
 
 
 def _shown(judged: Judged) -> list[str]:

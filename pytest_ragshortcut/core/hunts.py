@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_ragshortcut.core.cases import RagCase
 
 N_AHEAD = 16
-"""How many cases are measured side by side, at most."""
+"""How many cases are measured side by side at most, and drawn before the first of them is asked."""
 
 
 SHARE = "ragshortcut_share"

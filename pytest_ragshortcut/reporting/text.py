@@ -11,6 +11,7 @@ from itertools import groupby
 
 from pytest_ragshortcut.core.reliance import SENTENCES, Verdict
 from pytest_ragshortcut.core.spans import occurrences
+from pytest_ragshortcut.core.words import apart
 from pytest_ragshortcut.reporting.cells import fold, visible
 from pytest_ragshortcut.reporting.excerpts import excerpt
 from pytest_ragshortcut.reporting.schema import CheckRecord
@@ -97,14 +98,7 @@ def exact(score: float | None, limits: Sequence[float]) -> str:
         >>> exact(-0.00390625, [-0.0039])
         '-0.004'
     """
-    if score is None:
-        return number(None)
-
-    def sides(at: float) -> list[tuple[bool, bool]]:
-        return [(at > limit, at < limit) for limit in limits]
-
-    texts = (f"{score + 0.0:.{decimals}f}" for decimals in range(2, 17))
-    return next((text for text in texts if sides(float(text)) == sides(score)), repr(score))
+    return number(None) if score is None else apart(score, limits)
 
 
 def _verdict(check: CheckRecord) -> Iterator[str]:

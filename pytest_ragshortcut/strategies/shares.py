@@ -20,13 +20,11 @@ from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable, UnsatisfiedAssumption
 
-from pytest_ragshortcut.core.hunts import SHARE
+from pytest_ragshortcut.core.hunts import N_AHEAD, SHARE
 from pytest_ragshortcut.core.sequential import Decision, Share
 from pytest_ragshortcut.errors import OptionError, RagShortcutError
 from pytest_ragshortcut.strategies.examples import DRAWING, SEED, SETTINGS, settle_each
 
-N_AHEAD = 16
-"""How many draws are made before the first of them is asked."""
 _MAX_FRUITLESS = 5
 """Runs in a row without a draw; in each, Hypothesis tries hundreds of times to pass the filters."""
 _MAX_REJECTED = 200
